@@ -1,0 +1,307 @@
+//! The checks of a transfer that is read completely: a draft becomes a [`Transfer`] with a [`Route`], or is refused.
+//!
+//! The order and the words are those of compat 1 section 3.1; it reads no file.
+
+use std::path::{Path, PathBuf};
+
+use super::draft::{Draft, End, PathSetting, RelativeTo, ResourceType};
+use super::error::DefinitionError;
+use super::transfer::{
+    BlobSource, DirectorySource, FileTarget, Origin, Route, Transfer, UrlSource,
+};
+use super::value;
+use crate::event::{Event, Reporter, Severity};
+
+/// What a draft is checked against.
+pub(super) struct Check<'a> {
+    pub(super) id: &'a str,
+    /// The main file, as shown in messages.
+    pub(super) file: &'a Path,
+    pub(super) syntax: Syntax,
+    /// `--transfer-source=`.
+    pub(super) transfer_source: Option<&'a Path>,
+    pub(super) reporter: &'a dyn Reporter,
+}
+
+/// Which line a refusal names: systemd's form always the first of the main file, the native form the setting's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Syntax {
+    Systemd,
+    Native,
+}
+
+impl Check<'_> {
+    /// Judges the draft; `enabled` is what its features say.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub(super) fn transfer(
+        &self,
+        mut draft: Draft,
+        enabled: bool,
+    ) -> Result<Transfer, DefinitionError> {
+        let (source, target) = self.types(&draft)?;
+        self.source(&draft, source)?;
+        self.target(&mut draft, target)?;
+        let instances_max = draft
+            .instances_max
+            .unwrap_or(if target == ResourceType::Partition {
+                u64::MAX
+            } else {
+                DEFAULT_INSTANCES
+            });
+        Ok(Transfer {
+            id: self.id.to_owned(),
+            file: self.file.to_path_buf(),
+            enabled,
+            route: self.route(&mut draft, source, target)?,
+            instances_max,
+            description: draft.description,
+            min_version: draft.min_version,
+            max_version: draft.max_version,
+            range: draft.range,
+            skip: draft.skip,
+            protected: draft.protected,
+            verification: draft.verification,
+            changelog: draft.changelog,
+            appstream: draft.appstream,
+            features: draft.features,
+            requisite_features: draft.requisite_features,
+            remove_temporary: draft.remove_temporary,
+            activation: draft.activation,
+        })
+    }
+
+    /// Checks 1 to 5. (Check 4, a type for partitions, has nothing to decide here.)
+    fn types(&self, draft: &Draft) -> Result<(ResourceType, ResourceType), DefinitionError> {
+        use ResourceType::{Directory, Partition, RegularFile, Subvolume, Tar, UrlFile, UrlTar};
+        let source = match draft.source.kind {
+            None | Some(Partition) => {
+                return Err(self.refuse("Source Type= must be one of url-file, url-tar, tar, regular-file, directory, subvolume."));
+            }
+            Some(source) => source,
+        };
+        let target = match (draft.target.kind, source) {
+            (Some(UrlFile | UrlTar | Tar), _) => {
+                return Err(self.refuse(
+                    "Target Type= must be one of partition, regular-file, directory, subvolume.",
+                ));
+            }
+            (Some(target), _) => target,
+            (None, UrlFile | RegularFile | Partition) if is_below_dev(&draft.target.path) => {
+                Partition
+            }
+            (None, UrlFile | RegularFile | Partition) => RegularFile,
+            (None, UrlTar | Tar | Directory) => Directory,
+            (None, Subvolume) => Subvolume,
+        };
+        let whole_files = matches!(source, UrlFile | RegularFile);
+        if whole_files != matches!(target, Partition | RegularFile) {
+            return Err(self.refuse(&format!(
+                "Target type '{}' is incompatible with source type '{}', refusing.",
+                target.word(),
+                source.word()
+            )));
+        }
+        Ok((source, target))
+    }
+
+    /// Checks 6 to 12 (8 is about the target, but comes here).
+    fn source(&self, draft: &Draft, kind: ResourceType) -> Result<(), DefinitionError> {
+        let source = &draft.source;
+        if is_missing(&source.path) {
+            return Err(self.refuse("Source specification lacks Path=."));
+        }
+        if source.relative_to == RelativeTo::Explicit && self.transfer_source.is_none() {
+            return Err(
+                self.refuse("PathRelativeTo=explicit requires --transfer-source= to be specified.")
+            );
+        }
+        if draft.target.relative_to == RelativeTo::Explicit {
+            return Err(
+                self.refuse("PathRelativeTo=explicit can only be used in source specifications.")
+            );
+        }
+        if let PathSetting::At(path) = &source.path {
+            let remote = is_remote(kind);
+            if !remote && !value::is_normalized_absolute(&path.value) {
+                return Err(self.refuse_at(
+                    &path.origin,
+                    format!(
+                        "Source path is not a normalized, absolute path: {}",
+                        path.value
+                    ),
+                ));
+            }
+            if remote && !value::is_source_url(&path.value) {
+                return Err(self.refuse_at(
+                    &path.origin,
+                    format!(
+                        "Source path is not a valid HTTP or HTTPS URL: {}",
+                        path.value
+                    ),
+                ));
+            }
+        }
+        if source.patterns.is_empty() {
+            return Err(self.refuse("Source specification lacks MatchPattern=."));
+        }
+        if source.patterns.is_recursive()
+            && matches!(kind, ResourceType::Directory | ResourceType::Subvolume)
+        {
+            return Err(self.refuse(
+                "MatchPattern= with '**/' prefix is not supported for source Type=directory and Type=subvolume, refusing.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks 13 to 16.
+    fn target(&self, draft: &mut Draft, kind: ResourceType) -> Result<(), DefinitionError> {
+        if is_missing(&draft.target.path) {
+            return Err(self.refuse("Target specification lacks Path= field."));
+        }
+        if let PathSetting::At(path) = &draft.target.path
+            && !value::is_normalized_absolute(&path.value)
+        {
+            return Err(self.refuse_at(
+                &path.origin,
+                format!(
+                    "Target path is not a normalized, absolute path: {}",
+                    path.value
+                ),
+            ));
+        }
+        if draft.target.patterns.is_empty() {
+            if self.syntax == Syntax::Systemd {
+                let text = "Target specification lacks MatchPattern= expression. Assuming same value as in source specification.";
+                self.reporter.report(&Event::Message(
+                    Severity::Info,
+                    format!("{}: {text}", self.first_line()),
+                ));
+            }
+            draft.target.patterns = draft.source.patterns.for_target();
+        }
+        match &draft.current_symlink {
+            Some(link) if kind == ResourceType::Partition && link.is_relative() => Err(self
+                .refuse(&format!(
+                    "Current symlink must be absolute path if target is partition: {}",
+                    link.display()
+                ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Resolves the paths, and builds the pair if this version moves bytes between the two.
+    fn route(
+        &self,
+        draft: &mut Draft,
+        source: ResourceType,
+        target: ResourceType,
+    ) -> Result<Route, DefinitionError> {
+        if !matches!(
+            (source, target),
+            (
+                ResourceType::UrlFile | ResourceType::RegularFile,
+                ResourceType::RegularFile
+            )
+        ) {
+            return Err(self.refuse(&format!(
+                "source type '{}' with target type '{}' is not handled by this version",
+                source.word(),
+                target.word()
+            )));
+        }
+        let patterns = std::mem::take(&mut draft.source.patterns);
+        let manifest = draft
+            .manifest
+            .take()
+            .unwrap_or_else(|| DEFAULT_MANIFEST.to_owned());
+        let source = match (&draft.source.path, source) {
+            (PathSetting::At(url), ResourceType::UrlFile) => BlobSource::Url(UrlSource {
+                base: url.value.clone(),
+                manifest,
+                patterns,
+            }),
+            _ => BlobSource::Directory(DirectorySource {
+                path: self.directory(&draft.source)?,
+                patterns,
+            }),
+        };
+        let target = FileTarget {
+            directory: self.directory(&draft.target)?,
+            patterns: std::mem::take(&mut draft.target.patterns),
+            current_symlink: draft.current_symlink.take(),
+            overrides: std::mem::take(&mut draft.overrides),
+        };
+        Ok(Route::Blob { source, target })
+    }
+
+    /// The inner path that `Path=` and `PathRelativeTo=` mean together.
+    fn directory(&self, end: &End) -> Result<PathBuf, DefinitionError> {
+        let PathSetting::At(path) = &end.path else {
+            return Err(DefinitionError::AutomaticPath {
+                file: self.file.to_path_buf(),
+            });
+        };
+        let path = Path::new(path.value.trim_end_matches('/'));
+        let path = if path.as_os_str().is_empty() {
+            Path::new("/")
+        } else {
+            path
+        };
+        match (end.relative_to, self.transfer_source) {
+            (RelativeTo::Root, _) => Ok(path.to_path_buf()),
+            (RelativeTo::Explicit, Some(base)) => {
+                Ok(base.join(path.strip_prefix("/").unwrap_or(path)))
+            }
+            (place, _) => Err(self.refuse(&format!(
+                "PathRelativeTo={} is not handled by this version",
+                place.word()
+            ))),
+        }
+    }
+
+    fn first_line(&self) -> Origin {
+        Origin {
+            file: self.file.to_path_buf(),
+            line: 1,
+        }
+    }
+
+    fn refuse(&self, message: &str) -> DefinitionError {
+        DefinitionError::Refused {
+            origin: self.first_line(),
+            message: message.to_owned(),
+        }
+    }
+
+    fn refuse_at(&self, origin: &Origin, message: String) -> DefinitionError {
+        let origin = match self.syntax {
+            // compat: systemd names the file as a whole by its first line.
+            Syntax::Systemd => self.first_line(),
+            Syntax::Native => origin.clone(),
+        };
+        DefinitionError::Refused { origin, message }
+    }
+}
+
+fn is_remote(kind: ResourceType) -> bool {
+    matches!(kind, ResourceType::UrlFile | ResourceType::UrlTar)
+}
+
+fn is_missing(path: &PathSetting) -> bool {
+    match path {
+        PathSetting::Unset => true,
+        PathSetting::Automatic => false,
+        PathSetting::At(path) => path.value.is_empty(),
+    }
+}
+
+fn is_below_dev(path: &PathSetting) -> bool {
+    matches!(path, PathSetting::At(path) if path.value.starts_with("/dev/"))
+}
+
+const DEFAULT_INSTANCES: u64 = 3;
+
+const DEFAULT_MANIFEST: &str = "SHA256SUMS";

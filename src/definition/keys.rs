@@ -1,0 +1,559 @@
+//! The one table of keys: section, name in either syntax, kind of value, handler.
+//!
+//! Both syntaxes bring their values here as texts; a handler parses one and puts it into the draft, or says what is wrong
+//! with it. It never reports: whether a fault is a warning or refuses the file is decided by the syntax.
+
+use super::draft::{Draft, End, PathSetting, RelativeTo, ResourceType};
+use super::fault::Fault;
+use super::schema::{Key, Kind, Schema, Scope};
+use super::transfer::{ActivationMode, Verification};
+use super::value::{self, PATH_LIMIT};
+use crate::metadata::Uuid;
+use crate::pattern::{Pattern, PatternError};
+use crate::version::Version;
+
+/// The keys of `.transfer` files, their drop-ins and native files.
+pub(super) static SCHEMA: Schema<Draft> = Schema {
+    sections: &[TRANSFER, SOURCE, TARGET, ACTIVATE],
+    keys: KEYS,
+};
+
+pub(super) const TRANSFER: &str = "Transfer";
+pub(super) const SOURCE: &str = "Source";
+pub(super) const TARGET: &str = "Target";
+pub(super) const ACTIVATE: &str = "X-Activate";
+
+const VERSION: &str = "a version: letters, digits and . , _ - +";
+const WEB_URL: &str = "an http:// or https:// URL";
+const PATTERN: &str = "a pattern with @v";
+const BOOLEAN: &str = "a boolean";
+const INTEGER: &str = "an unsigned integer";
+const TYPE: &str = "one of url-file, url-tar, tar, regular-file, directory, subvolume, partition";
+const RELATIVE_TO: &str = "one of root, esp, xbootldr, boot, explicit";
+const UNIT: &str = "the name of a unit";
+/// Handled: `openpgp`, `none`; see [`super::toml`] for what else the product knows.
+const VERIFY: Kind = Kind::Choice(&[("openpgp", "yes"), ("none", "no")]);
+
+type Setting = Key<Draft>;
+
+const KEYS: &[Setting] = &[
+    Setting::new(
+        TRANSFER,
+        "X-Description",
+        &["description"],
+        Kind::Text,
+        "a text",
+        |draft, raw, _| {
+            draft.description = Some(raw.to_owned());
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.description = None)
+    .ours(),
+    Setting::new(
+        TRANSFER,
+        "MinVersion",
+        &["min_version"],
+        Kind::Text,
+        VERSION,
+        |draft, raw, scope| {
+            draft.min_version = Some(scope.locate(version(raw, scope)?));
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.min_version = None),
+    // Not known to systemd 262: an upper bound that is ignored would install what it forbids, so a bad one is refused.
+    Setting::new(
+        TRANSFER,
+        "MaxVersion",
+        &["max_version"],
+        Kind::Text,
+        VERSION,
+        |draft, raw, scope| {
+            draft.max_version = Some(scope.locate(version(raw, scope)?));
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.max_version = None)
+    .ours(),
+    Setting::new(
+        TRANSFER,
+        "X-VersionRange",
+        &["range"],
+        Kind::Text,
+        "a semantic-version requirement",
+        |draft, raw, scope| {
+            let range = raw
+                .parse()
+                .map_err(|error: semver::Error| Fault::Detailed(error.to_string()))?;
+            draft.range = Some(scope.locate(range));
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.range = None)
+    .ours(),
+    Setting::new(
+        TRANSFER,
+        "X-SkipVersion",
+        &["skip"],
+        Kind::Words,
+        "a version",
+        |draft, raw, scope| {
+            // The alphabet of @v: what is to be skipped is the version of an instance.
+            let version: Version = raw
+                .parse()
+                .map_err(|_| Fault::Invalid("string", raw.to_owned()))?;
+            draft.skip.push(scope.locate(version));
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.skip.clear())
+    .ours(),
+    Setting::new(
+        TRANSFER,
+        "ProtectVersion",
+        &["protect_version"],
+        Kind::List,
+        VERSION,
+        |draft, raw, scope| {
+            draft.protected.push(version(raw, scope)?);
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.protected.clear()),
+    Setting::new(
+        TRANSFER,
+        "Verify",
+        &["verify"],
+        VERIFY,
+        "a boolean",
+        |draft, raw, _| {
+            draft.verification = if boolean(raw)? {
+                Verification::OpenPgp
+            } else {
+                Verification::Skip
+            };
+            Ok(())
+        },
+    ),
+    Setting::new(
+        TRANSFER,
+        "ChangeLog",
+        &["changelog"],
+        Kind::List,
+        WEB_URL,
+        |draft, raw, scope| push_url(&mut draft.changelog, raw, scope),
+    )
+    .resetting(|draft, _| draft.changelog.clear()),
+    Setting::new(
+        TRANSFER,
+        "AppStream",
+        &["appstream"],
+        Kind::List,
+        WEB_URL,
+        |draft, raw, scope| push_url(&mut draft.appstream, raw, scope),
+    )
+    .resetting(|draft, _| draft.appstream.clear()),
+    Setting::new(
+        TRANSFER,
+        "Features",
+        &[],
+        Kind::Words,
+        "a feature",
+        |draft, raw, _| {
+            draft.features.push(raw.to_owned());
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.features.clear()),
+    Setting::new(
+        TRANSFER,
+        "RequisiteFeatures",
+        &[],
+        Kind::Words,
+        "a feature",
+        |draft, raw, _| {
+            draft.requisite_features.push(raw.to_owned());
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.requisite_features.clear()),
+    Setting::planned(TRANSFER, "X-Signature", &[]),
+    Setting::planned(TRANSFER, "X-Keys", &["keys"]),
+    Setting::planned(TRANSFER, "X-Threshold", &["threshold"]),
+    Setting::planned(TRANSFER, "X-MaxAge", &["max_age"]),
+    Setting::new(
+        SOURCE,
+        "Type",
+        &["type"],
+        Kind::Text,
+        TYPE,
+        |draft, raw, _| resource_type(&mut draft.source, raw),
+    ),
+    Setting::new(
+        SOURCE,
+        "Path",
+        &["url", "path"],
+        Kind::Text,
+        "a URL or a path",
+        |draft, raw, scope| path(&mut draft.source, raw, scope),
+    ),
+    Setting::new(
+        SOURCE,
+        "PathRelativeTo",
+        &[],
+        Kind::Text,
+        RELATIVE_TO,
+        |draft, raw, _| relative_to(&mut draft.source, raw),
+    )
+    .resetting(|draft, _| draft.source.relative_to = RelativeTo::Root),
+    Setting::new(
+        SOURCE,
+        "MatchPattern",
+        &["match"],
+        Kind::Patterns,
+        PATTERN,
+        |draft, raw, scope| pattern(&mut draft.source, raw, scope),
+    )
+    .resetting(|draft, _| draft.source.patterns.clear()),
+    Setting::new(
+        SOURCE,
+        "X-Manifest",
+        &["manifest"],
+        Kind::Text,
+        "a file name",
+        |draft, raw, _| {
+            if !value::is_file_name(raw) {
+                return Err(Fault::Invalid("file name", raw.to_owned()));
+            }
+            draft.manifest = Some(raw.to_owned());
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.manifest = None)
+    .ours(),
+    Setting::planned(SOURCE, "X-Mirrors", &["mirrors"]),
+    Setting::planned(SOURCE, "X-Header", &["headers"]),
+    Setting::planned(SOURCE, "X-Credential", &["credential"]),
+    Setting::new(
+        TARGET,
+        "Type",
+        &["type"],
+        Kind::Text,
+        TYPE,
+        |draft, raw, _| resource_type(&mut draft.target, raw),
+    ),
+    Setting::new(
+        TARGET,
+        "Path",
+        &["path"],
+        Kind::Text,
+        "an absolute path",
+        |draft, raw, scope| path(&mut draft.target, raw, scope),
+    ),
+    Setting::new(
+        TARGET,
+        "PathRelativeTo",
+        &[],
+        Kind::Text,
+        RELATIVE_TO,
+        |draft, raw, _| relative_to(&mut draft.target, raw),
+    )
+    .resetting(|draft, _| draft.target.relative_to = RelativeTo::Root),
+    Setting::new(
+        TARGET,
+        "MatchPattern",
+        &["match"],
+        Kind::Patterns,
+        PATTERN,
+        |draft, raw, scope| {
+            let text = scope.expand(raw, NAME_LIMIT)?;
+            if text.starts_with("**/") {
+                return Err(Fault::Pattern(PatternError::RecursiveTarget {
+                    pattern: text,
+                }));
+            }
+            push_pattern(&mut draft.target, &text)
+        },
+    )
+    .resetting(|draft, _| draft.target.patterns.clear()),
+    // Judged as systemd does; only partitions have a type, and no route leads to one.
+    Setting::new(
+        TARGET,
+        "MatchPartitionType",
+        &[],
+        Kind::Text,
+        "a partition type",
+        |_, raw, _| {
+            if value::is_partition_type(raw) {
+                Ok(())
+            } else {
+                Err(Fault::Unrecognised("partition type"))
+            }
+        },
+    )
+    .resetting(|_, _| ()),
+    Setting::new(
+        TARGET,
+        "PartitionUUID",
+        &[],
+        Kind::Text,
+        "a UUID",
+        |draft, raw, _| {
+            let uuid = Uuid::from_hex(raw).ok_or(Fault::Unrecognised("partition UUID"))?;
+            draft.overrides.partition_uuid = Some(uuid);
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.overrides.partition_uuid = None),
+    Setting::new(
+        TARGET,
+        "PartitionFlags",
+        &[],
+        Kind::Text,
+        "a hexadecimal integer",
+        |draft, raw, _| {
+            let flags = value::flags(raw).ok_or(Fault::Unrecognised("partition flags"))?;
+            draft.overrides.partition_flags = Some(flags);
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.overrides.partition_flags = None),
+    Setting::new(
+        TARGET,
+        "PartitionNoAuto",
+        &[],
+        Kind::Boolean,
+        BOOLEAN,
+        |draft, raw, _| {
+            draft.overrides.no_auto = Some(boolean(raw)?);
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.overrides.no_auto = None),
+    Setting::new(
+        TARGET,
+        "PartitionGrowFileSystem",
+        &[],
+        Kind::Boolean,
+        BOOLEAN,
+        |draft, raw, _| {
+            draft.overrides.grow_file_system = Some(boolean(raw)?);
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.overrides.grow_file_system = None),
+    Setting::new(
+        TARGET,
+        "PartitionZeroFill",
+        &[],
+        Kind::Boolean,
+        BOOLEAN,
+        |_, raw, _| boolean(raw).map(drop),
+    )
+    .resetting(|_, _| ()),
+    Setting::new(
+        TARGET,
+        "ReadOnly",
+        &["read_only"],
+        Kind::Boolean,
+        BOOLEAN,
+        |draft, raw, _| {
+            draft.overrides.read_only = Some(boolean(raw)?);
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.overrides.read_only = None),
+    Setting::new(
+        TARGET,
+        "Mode",
+        &["mode"],
+        Kind::Octal,
+        "an octal mode up to 7777",
+        |draft, raw, _| {
+            draft.overrides.mode = Some(value::mode(raw).map_err(Fault::Unparsable)?);
+            Ok(())
+        },
+    ),
+    Setting::new(
+        TARGET,
+        "TriesLeft",
+        &["tries_left"],
+        Kind::Integer,
+        INTEGER,
+        |draft, raw, _| {
+            draft.overrides.tries_left = Some(value::integer(raw).map_err(Fault::Unparsable)?);
+            Ok(())
+        },
+    ),
+    Setting::new(
+        TARGET,
+        "TriesDone",
+        &["tries_done"],
+        Kind::Integer,
+        INTEGER,
+        |draft, raw, _| {
+            draft.overrides.tries_done = Some(value::integer(raw).map_err(Fault::Unparsable)?);
+            Ok(())
+        },
+    ),
+    Setting::new(
+        TARGET,
+        "InstancesMax",
+        &["instances_max"],
+        Kind::Integer,
+        "an integer of at least 2",
+        |draft, raw, _| {
+            let count =
+                value::integer(raw).map_err(|_| Fault::Unrecognised("InstancesMax= value"))?;
+            draft.instances_max = Some(count.max(2));
+            if count < 2 {
+                Err(Fault::Raised(count))
+            } else {
+                Ok(())
+            }
+        },
+    )
+    .resetting(|draft, _| draft.instances_max = None),
+    Setting::new(
+        TARGET,
+        "RemoveTemporary",
+        &["remove_temporary"],
+        Kind::Boolean,
+        BOOLEAN,
+        |draft, raw, _| {
+            draft.remove_temporary = boolean(raw)?;
+            Ok(())
+        },
+    ),
+    Setting::new(
+        TARGET,
+        "CurrentSymlink",
+        &["current_symlink"],
+        Kind::Text,
+        "a path without '..'",
+        |draft, raw, scope| {
+            let text = scope.expand(raw, PATH_LIMIT)?;
+            draft.current_symlink =
+                Some(value::simplified(&text).ok_or(Fault::NotNormalized(text))?);
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.current_symlink = None),
+    Setting::new(
+        ACTIVATE,
+        "Mode",
+        &["mode"],
+        Kind::Text,
+        "one of auto, refresh, stage, reboot",
+        |draft, raw, _| {
+            draft.activation.mode = match raw {
+                "auto" => ActivationMode::Auto,
+                "refresh" => ActivationMode::Refresh,
+                "stage" => ActivationMode::Stage,
+                "reboot" => ActivationMode::Reboot,
+                _ => return Err(Fault::Unparsable(value::Errno::Invalid)),
+            };
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.activation.mode = ActivationMode::default())
+    .ours(),
+    Setting::new(
+        ACTIVATE,
+        "Restart",
+        &["restart"],
+        Kind::Words,
+        UNIT,
+        |draft, raw, _| push_unit(&mut draft.activation.restart, raw),
+    )
+    .resetting(|draft, _| draft.activation.restart.clear())
+    .ours(),
+    Setting::new(
+        ACTIVATE,
+        "Reload",
+        &["reload"],
+        Kind::Words,
+        UNIT,
+        |draft, raw, _| push_unit(&mut draft.activation.reload, raw),
+    )
+    .resetting(|draft, _| draft.activation.reload.clear())
+    .ours(),
+    Setting::planned(ACTIVATE, "CheckUnits", &[]),
+    Setting::planned(ACTIVATE, "CheckCommand", &[]),
+    Setting::planned(ACTIVATE, "Settle", &[]),
+];
+
+fn boolean(raw: &str) -> Result<bool, Fault> {
+    value::boolean(raw).map_err(Fault::Unparsable)
+}
+
+fn version(raw: &str, scope: &Scope<'_>) -> Result<Version, Fault> {
+    let text = scope.expand(raw, NAME_LIMIT)?;
+    Version::from_setting(&text).map_err(|_| Fault::Invalid("string", text))
+}
+
+/// Appends a web URL; the message shows it unexpanded.
+pub(super) fn push_url(list: &mut Vec<String>, raw: &str, scope: &Scope<'_>) -> Result<(), Fault> {
+    let url = scope.expand(raw, TEXT_LIMIT)?;
+    if !value::is_web_url(&url) {
+        return Err(Fault::Invalid("URL", raw.to_owned()));
+    }
+    list.push(url);
+    Ok(())
+}
+
+fn push_unit(list: &mut Vec<String>, raw: &str) -> Result<(), Fault> {
+    if !value::is_unit_name(raw) {
+        return Err(Fault::Invalid("unit name", raw.to_owned()));
+    }
+    list.push(raw.to_owned());
+    Ok(())
+}
+
+fn resource_type(end: &mut End, raw: &str) -> Result<(), Fault> {
+    let found = ResourceType::ALL
+        .into_iter()
+        .find(|kind| kind.word() == raw);
+    end.kind = Some(found.ok_or(Fault::Unparsable(value::Errno::Invalid))?);
+    Ok(())
+}
+
+fn relative_to(end: &mut End, raw: &str) -> Result<(), Fault> {
+    let found = RelativeTo::ALL
+        .into_iter()
+        .find(|place| place.word() == raw);
+    end.relative_to = found.ok_or(Fault::Unparsable(value::Errno::Invalid))?;
+    Ok(())
+}
+
+fn path(end: &mut End, raw: &str, scope: &Scope<'_>) -> Result<(), Fault> {
+    end.path = match raw {
+        "auto" => PathSetting::Automatic,
+        _ => PathSetting::At(scope.locate(scope.expand(raw, PATH_LIMIT)?)),
+    };
+    Ok(())
+}
+
+fn pattern(end: &mut End, raw: &str, scope: &Scope<'_>) -> Result<(), Fault> {
+    push_pattern(end, &scope.expand(raw, NAME_LIMIT)?)
+}
+
+fn push_pattern(end: &mut End, text: &str) -> Result<(), Fault> {
+    let pattern: Pattern = text.parse().map_err(Fault::Pattern)?;
+    // The list drops duplicates by looking through it: bounded, so that a huge file costs no quadratic time.
+    if end.patterns.iter().len() >= PATTERN_LIMIT {
+        return Err(Fault::TooMany(PATTERN_LIMIT));
+    }
+    end.patterns.push(pattern);
+    Ok(())
+}
+
+/// Longest version or pattern, in bytes.
+pub(super) const NAME_LIMIT: usize = 255;
+
+/// Longest expansion of a value that systemd does not bound, in bytes.
+pub(super) const TEXT_LIMIT: usize = 1 << 20;
+
+/// Most patterns of one source or target.
+const PATTERN_LIMIT: usize = 1024;

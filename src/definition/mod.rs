@@ -1,0 +1,406 @@
+//! Definitions: text on disk to typed transfers.
+//!
+//! Owns both syntaxes (systemd's files and native TOML), where their files lie, and the checks that a transfer must pass.
+//! It only reads, through [`Root`]; it never asks the network or looks at a target. In the flow it stands first: what
+//! comes out is all that inventory, resolve and plan know of the configuration.
+//!
+//! `search` finds files, `ini` and `toml` read the syntaxes, `keys` is the one table that both feed, `check` turns the
+//! draft into a [`transfer::Transfer`] or a [`DefinitionError`].
+
+mod assign;
+mod check;
+mod component;
+mod condition;
+mod draft;
+mod error;
+mod fault;
+mod feature;
+mod ini;
+mod keys;
+pub(crate) mod nearest;
+mod schema;
+mod search;
+mod toml;
+pub mod transfer;
+pub(crate) mod value;
+mod words;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use component::{ComponentName, ComponentNameError, ComponentSettings};
+pub use condition::Suggestion;
+pub use error::DefinitionError;
+pub use feature::Feature;
+
+use crate::event::{Event, Reporter, Severity};
+use crate::host::Host;
+use crate::root::Root;
+use check::{Check, Syntax};
+use draft::Draft;
+use schema::Schema;
+use search::{DIRECTORIES, Found, Kind, Search};
+use transfer::Transfer;
+
+/// Reads definitions.
+#[derive(Debug, Clone, Copy)]
+pub struct Loader<'a> {
+    /// Where the files lie.
+    pub root: &'a Root,
+    /// What specifiers stand for.
+    pub host: &'a Host,
+    /// `--definitions=`: replaces the search directories. Relative to the working directory, or absolute.
+    pub directory: Option<&'a Path>,
+    /// `--transfer-source=`: what `PathRelativeTo=explicit` is relative to.
+    pub transfer_source: Option<&'a Path>,
+}
+
+/// All that is defined for one component.
+#[derive(Debug, Clone)]
+pub struct Component {
+    /// Which one.
+    pub name: ComponentName,
+    /// Whether `update` and `acquire` take it.
+    pub enabled: bool,
+    /// One line for people.
+    pub description: Option<String>,
+    /// URLs of documentation.
+    pub documentation: Vec<String>,
+    /// All transfers, disabled ones too, in order.
+    pub transfers: Vec<Transfer>,
+}
+
+impl Loader<'_> {
+    /// All named components, in byte order: `sysupdate.NAME.d` directories and native `transfer.d/NAME.toml` files.
+    ///
+    /// No file is opened. There are none when `--definitions=` replaces the search directories.
+    ///
+    /// # Errors
+    /// When a directory cannot be read, or a native file has a name that no component can have.
+    pub fn names(&self) -> Result<Vec<ComponentName>, DefinitionError> {
+        if self.directory.is_some() {
+            return Ok(Vec::new());
+        }
+        let mut names: BTreeSet<ComponentName> = search::component_directories(self.root)?
+            .into_iter()
+            .filter_map(|name| name.parse().ok())
+            .collect();
+        for found in self.native_search(&Silent).files(".toml")? {
+            let fail = |error| DefinitionError::FileName {
+                file: self.shown(&found.path),
+                error,
+            };
+            names.insert(found.stem.parse().map_err(fail)?);
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Whether the default component has a transfer, enabled or not (compat 1 section 7.2).
+    ///
+    /// # Errors
+    /// When its definitions cannot be used.
+    pub fn has_default(&self, reporter: &dyn Reporter) -> Result<bool, DefinitionError> {
+        Ok(!self
+            .load(&ComponentName::Default, reporter)?
+            .transfers
+            .is_empty())
+    }
+
+    /// Reads one component; warnings go to the reporter, with their exact texts.
+    ///
+    /// A component of which nothing is defined has no transfers; that is no error here.
+    ///
+    /// # Errors
+    /// The first file that cannot be used ends the reading.
+    pub fn load(
+        &self,
+        name: &ComponentName,
+        reporter: &dyn Reporter,
+    ) -> Result<Component, DefinitionError> {
+        let mut settings = self.settings(name, reporter)?;
+        let search = self.search(name, reporter)?;
+        let native = self.native_file(name, reporter)?;
+        let features = self.read_features(&search)?;
+        let (suffix, found) = transfer_files(&search)?;
+        if let (Some(native), Some(first)) = (&native, found.first()) {
+            return Err(DefinitionError::DefinedTwice {
+                component: name.to_string(),
+                native: self.shown(native),
+                systemd: self.shown(&first.path),
+            });
+        }
+        let mut transfers = Vec::with_capacity(found.len());
+        for file in &found {
+            transfers.push(self.transfer(&search, file, suffix, &features)?);
+        }
+        if let (Some(path), ComponentName::Named(name)) = (native, name) {
+            let bytes = self.read(&path)?;
+            let file = toml::File {
+                name,
+                path: &self.shown(&path),
+                host: self.host,
+                reporter,
+            };
+            transfers.push(file.load(&bytes, &mut settings)?);
+        }
+        let ComponentSettings {
+            enabled,
+            description,
+            documentation,
+            suggestion: _,
+        } = settings;
+        Ok(Component {
+            name: name.clone(),
+            enabled,
+            description,
+            documentation,
+            transfers,
+        })
+    }
+
+    /// Reads the features of one component, sorted by id.
+    ///
+    /// # Errors
+    /// The first file that cannot be used ends the reading.
+    pub fn features(
+        &self,
+        name: &ComponentName,
+        reporter: &dyn Reporter,
+    ) -> Result<Vec<Feature>, DefinitionError> {
+        self.read_features(&self.search(name, reporter)?)
+    }
+
+    /// Reads the `.component` file of a component and its drop-ins; what is not set has its default. The default component has
+    /// no such files, and none are read with `--definitions=`.
+    ///
+    /// # Errors
+    /// The first file that cannot be used ends the reading.
+    pub fn settings(
+        &self,
+        name: &ComponentName,
+        reporter: &dyn Reporter,
+    ) -> Result<ComponentSettings, DefinitionError> {
+        let mut settings = ComponentSettings::default();
+        let (ComponentName::Named(name), None) = (name, self.directory) else {
+            return Ok(settings);
+        };
+        name.parse::<ComponentName>()?;
+        let unit = format!("sysupdate.{name}.component");
+        let directories = DIRECTORIES.map(PathBuf::from).to_vec();
+        let search = Search {
+            root: self.root,
+            reporter,
+            directories,
+        };
+        let main = search.first(&unit)?.map(|(path, _)| path);
+        self.apply(
+            &search,
+            main.as_deref(),
+            &unit,
+            &component::SCHEMA,
+            &mut settings,
+        )?;
+        Ok(settings)
+    }
+
+    fn transfer(
+        &self,
+        search: &Search<'_>,
+        file: &Found,
+        suffix: &str,
+        features: &[Feature],
+    ) -> Result<Transfer, DefinitionError> {
+        let mut draft = Draft::default();
+        self.apply(
+            search,
+            Some(&file.path),
+            &format!("{}{suffix}", file.stem),
+            &keys::SCHEMA,
+            &mut draft,
+        )?;
+        let enabled = takes_part(&draft, features);
+        let check = Check {
+            id: &file.stem,
+            file: &self.shown(&file.path),
+            syntax: Syntax::Systemd,
+            transfer_source: self.transfer_source,
+            reporter: search.reporter,
+        };
+        check.transfer(draft, enabled)
+    }
+
+    fn read_features(&self, search: &Search<'_>) -> Result<Vec<Feature>, DefinitionError> {
+        let mut features = Vec::new();
+        for file in search.files(".feature")? {
+            let unit = format!("{}.feature", file.stem);
+            let mut feature = Feature {
+                id: file.stem,
+                ..Feature::default()
+            };
+            self.apply(
+                search,
+                Some(&file.path),
+                &unit,
+                &feature::SCHEMA,
+                &mut feature,
+            )?;
+            features.push(feature);
+        }
+        Ok(features)
+    }
+
+    /// Applies a main file, then its drop-ins.
+    fn apply<D>(
+        &self,
+        search: &Search<'_>,
+        main: Option<&Path>,
+        unit: &str,
+        schema: &Schema<D>,
+        draft: &mut D,
+    ) -> Result<(), DefinitionError> {
+        let drop_ins = search.drop_ins(unit)?;
+        for path in main
+            .into_iter()
+            .chain(drop_ins.iter().map(PathBuf::as_path))
+        {
+            let bytes = self.read(path)?;
+            assign::assign(
+                &bytes,
+                &self.shown(path),
+                schema,
+                draft,
+                self.host,
+                search.reporter,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, DefinitionError> {
+        self.root.read(path, FILE_LIMIT).map_err(|source| {
+            // An alternate root often has no /dev/null that a link could lead to.
+            let masked = || {
+                self.root
+                    .read_link(path)
+                    .is_ok_and(|link| link.as_deref() == Some(Path::new("/dev/null")))
+            };
+            if source.kind() == io::ErrorKind::InvalidInput || masked() {
+                DefinitionError::NoRegularFile {
+                    path: self.shown(path),
+                }
+            } else {
+                DefinitionError::Read {
+                    path: self.shown(path),
+                    source,
+                }
+            }
+        })
+    }
+
+    fn search<'s>(
+        &'s self,
+        name: &ComponentName,
+        reporter: &'s dyn Reporter,
+    ) -> Result<Search<'s>, DefinitionError> {
+        let set = match name {
+            ComponentName::Default => "sysupdate.d".to_owned(),
+            ComponentName::Named(name) => {
+                name.parse::<ComponentName>()?;
+                format!("sysupdate.{name}.d")
+            }
+        };
+        let directories = match self.directory {
+            None => DIRECTORIES
+                .iter()
+                .map(|directory| Path::new(directory).join(&set))
+                .collect(),
+            Some(directory) => {
+                let fail = |source| DefinitionError::List {
+                    path: directory.to_path_buf(),
+                    source,
+                };
+                vec![std::path::absolute(directory).map_err(fail)?]
+            }
+        };
+        Ok(Search {
+            root: self.root,
+            reporter,
+            directories,
+        })
+    }
+
+    fn native_search<'s>(&'s self, reporter: &'s dyn Reporter) -> Search<'s> {
+        let directories = DIRECTORIES
+            .iter()
+            .map(|directory| Path::new(directory).join("sysupdate/transfer.d"))
+            .collect();
+        Search {
+            root: self.root,
+            reporter,
+            directories,
+        }
+    }
+
+    fn native_file(
+        &self,
+        name: &ComponentName,
+        reporter: &dyn Reporter,
+    ) -> Result<Option<PathBuf>, DefinitionError> {
+        let (ComponentName::Named(name), None) = (name, self.directory) else {
+            return Ok(None);
+        };
+        let file = format!("{name}.toml");
+        // Hidden files define nothing, as everywhere.
+        if file.starts_with('.') || file.len() > 255 {
+            return Ok(None);
+        }
+        let found = self.native_search(reporter).first(&file)?;
+        Ok(found.and_then(|(path, kind)| (kind == Kind::File).then_some(path)))
+    }
+
+    fn shown(&self, path: &Path) -> PathBuf {
+        search::shown(self.root, path)
+    }
+}
+
+/// The transfers of a set and their suffix: `.transfer`, or `.conf` when there is none of those (compat 1 section 2.10).
+fn transfer_files(search: &Search<'_>) -> Result<(&'static str, Vec<Found>), DefinitionError> {
+    let found = search.files(".transfer")?;
+    if !found.is_empty() {
+        return Ok((".transfer", found));
+    }
+    let legacy = search.files(".conf")?;
+    if !legacy.is_empty() {
+        let text = "As of v257, transfer definitions should have the '.transfer' extension.";
+        search
+            .reporter
+            .report(&Event::Message(Severity::Warning, text.to_owned()));
+    }
+    Ok((".conf", legacy))
+}
+
+/// Whether a transfer's features let it take part (compat 1 section 6.2); a feature that is not defined is disabled.
+fn takes_part(draft: &Draft, features: &[Feature]) -> bool {
+    let enabled: BTreeSet<&str> = features
+        .iter()
+        .filter(|feature| feature.enabled)
+        .map(|feature| feature.id.as_str())
+        .collect();
+    let is_enabled = |id: &String| enabled.contains(id.as_str());
+    draft.requisite_features.iter().all(is_enabled)
+        && (draft.features.is_empty() || draft.features.iter().any(is_enabled))
+}
+
+/// Drops what a mere listing of names has to say: reading the component says it again.
+struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _: &Event<'_>) {}
+}
+
+/// Largest definition file, in bytes: longer than the longest line that systemd takes.
+const FILE_LIMIT: u64 = 2 << 20;
+
+#[cfg(test)]
+mod tests;

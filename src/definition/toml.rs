@@ -1,0 +1,442 @@
+//! The native form: one strict TOML file, the same keys and handlers as systemd's form, and defaults for extensions.
+//!
+//! Whatever is not understood refuses the file, with line, column, the line itself and the nearest name that exists.
+
+use std::ops::Range;
+use std::path::Path;
+
+use ::toml::de::{DeTable, DeValue};
+
+use super::check::{Check, Syntax};
+use super::component::{self, ComponentSettings};
+use super::draft::{Draft, PathSetting, ResourceType};
+use super::error::DefinitionError;
+use super::fault::Fault;
+use super::keys::{self, ACTIVATE, SOURCE, TARGET, TRANSFER};
+use super::nearest::nearest;
+use super::schema::{Key, Kind, Owner, Scope};
+use super::transfer::{Located, Origin, Transfer};
+use super::value;
+use crate::event::Reporter;
+use crate::host::Host;
+
+/// A native file that is not read yet.
+pub(super) struct File<'a> {
+    /// The component's name.
+    pub(super) name: &'a str,
+    /// As shown in messages.
+    pub(super) path: &'a Path,
+    pub(super) host: &'a Host,
+    pub(super) reporter: &'a dyn Reporter,
+}
+
+impl File<'_> {
+    /// Reads the transfer; what the file says about the component goes into `settings`.
+    ///
+    /// # Errors
+    /// When the file is no TOML, or anything in it is not understood, not handled, or does not fit together.
+    pub(super) fn load(
+        &self,
+        bytes: &[u8],
+        settings: &mut ComponentSettings,
+    ) -> Result<Transfer, DefinitionError> {
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) => Text::new(text, self.path),
+            Err(error) => {
+                let (valid, _) = bytes.split_at(error.valid_up_to());
+                let valid = std::str::from_utf8(valid).unwrap_or_default();
+                return Err(Text::new(valid, self.path)
+                    .refuse(valid.len(), "the text is not UTF-8".to_owned()));
+            }
+        };
+        let document = DeTable::parse(text.content).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            text.refuse(
+                offset,
+                error.message().lines().collect::<Vec<_>>().join(", "),
+            )
+        })?;
+        let mut draft = Draft::default();
+        for entry in entries(document.get_ref()) {
+            match TABLES.iter().find(|(name, _)| *name == entry.name) {
+                Some((table, section)) => self.table(&text, table, section, &entry, &mut draft)?,
+                None if entry.name == "check" => return Err(text.unhandled(&entry, "check")),
+                None => self.top(&text, &entry, settings)?,
+            }
+        }
+        self.fill(&text, document.get_ref(), &mut draft)?;
+        if settings.description.is_none() {
+            settings.description.clone_from(&draft.description);
+        }
+        let check = Check {
+            id: self.name,
+            file: self.path,
+            syntax: Syntax::Native,
+            transfer_source: None,
+            reporter: self.reporter,
+        };
+        check
+            .transfer(draft, true)
+            .map_err(|error| text.place(error, document.get_ref()))
+    }
+
+    fn table(
+        &self,
+        text: &Text<'_>,
+        table: &str,
+        section: &str,
+        outer: &Entry<'_>,
+        draft: &mut Draft,
+    ) -> Result<(), DefinitionError> {
+        let DeValue::Table(inner) = outer.value else {
+            return Err(text.refuse(outer.span.start, format!("'{table}' must be a table")));
+        };
+        for entry in entries(inner) {
+            let known = keys::SCHEMA
+                .keys
+                .iter()
+                .filter(|key| key.section == section);
+            let Some(key) = known.clone().find(|key| key.toml.contains(&entry.name)) else {
+                let names = known
+                    .filter(|key| key.owner != Owner::Planned)
+                    .flat_map(|key| key.toml)
+                    .copied();
+                return Err(text.unknown(&entry, &format!("[{table}]"), names));
+            };
+            if key.owner == Owner::Planned {
+                return Err(text.unhandled(&entry, &format!("{table}.{}", entry.name)));
+            }
+            self.assign(text, key, &entry, draft)?;
+        }
+        Ok(())
+    }
+
+    fn top(
+        &self,
+        text: &Text<'_>,
+        entry: &Entry<'_>,
+        settings: &mut ComponentSettings,
+    ) -> Result<(), DefinitionError> {
+        let mut keys = component::SCHEMA.keys.iter();
+        let Some(key) = keys.clone().find(|key| key.toml.contains(&entry.name)) else {
+            let names = keys
+                .by_ref()
+                .flat_map(|key| key.toml)
+                .copied()
+                .chain(TABLES.iter().map(|(name, _)| *name));
+            return Err(text.unknown(entry, "the top level", names));
+        };
+        if key.kind == Kind::List
+            && let Some(reset) = key.reset
+        {
+            // The native file stands for the whole list, as it does for a text.
+            reset(
+                settings,
+                &Scope {
+                    host: self.host,
+                    origin: &text.origin(entry.span.start),
+                    key: key.ini,
+                },
+            );
+        }
+        self.assign(text, key, entry, settings)
+    }
+
+    fn assign<D>(
+        &self,
+        text: &Text<'_>,
+        key: &Key<D>,
+        entry: &Entry<'_>,
+        draft: &mut D,
+    ) -> Result<(), DefinitionError> {
+        for (raw, start) in raw_values(text, key.kind, entry)? {
+            let origin = text.origin(start);
+            let scope = Scope {
+                host: self.host,
+                origin: &origin,
+                key: key.ini,
+            };
+            let taken = if raw.is_empty() {
+                Err(Fault::Unparsable(value::Errno::Invalid))
+            } else {
+                (key.set)(draft, &raw, &scope)
+            };
+            taken
+                .map_err(|fault| text.refuse(start, fault.strict(entry.name, &raw, key.expects)))?;
+        }
+        Ok(())
+    }
+
+    /// The defaults of an extension (product.md).
+    fn fill(
+        &self,
+        text: &Text<'_>,
+        document: &DeTable<'_>,
+        draft: &mut Draft,
+    ) -> Result<(), DefinitionError> {
+        let given = |name: &str| setting(document, SOURCE_TABLE, name);
+        let default_kind = match (given("url"), given("path")) {
+            (Some(url), Some(path)) => {
+                return Err(text.refuse(
+                    url.max(path),
+                    "only one of 'url' and 'path' can be the source".to_owned(),
+                ));
+            }
+            (Some(_), None) => ResourceType::UrlFile,
+            (None, Some(_)) => ResourceType::RegularFile,
+            (None, None) => {
+                let start = document
+                    .get("source")
+                    .map_or(0, |source| source.span().start);
+                return Err(text.refuse(start, "the source has no 'url' (nor 'path')".to_owned()));
+            }
+        };
+        draft.source.kind.get_or_insert(default_kind);
+        let origin = text.origin(0);
+        // The name is literal text: what a pattern would read as a wildcard or specifier is doubled.
+        let literal = self.name.replace('@', "@@").replace('%', "%%");
+        if draft.source.patterns.is_empty() {
+            let Some(key) = keys::SCHEMA
+                .keys
+                .iter()
+                .find(|key| key.section == SOURCE && key.kind == Kind::Patterns)
+            else {
+                return Ok(());
+            };
+            let pattern = format!("{literal}-@v-%a.raw");
+            let scope = Scope {
+                host: self.host,
+                origin: &origin,
+                key: key.ini,
+            };
+            (key.set)(draft, &pattern, &scope).map_err(|fault| {
+                let cause = fault.strict("match", &pattern, key.expects);
+                text.refuse(
+                    0,
+                    format!(
+                        "the name of the component makes no default for 'source.match': {cause}"
+                    ),
+                )
+            })?;
+        }
+        if matches!(draft.target.path, PathSetting::Unset) {
+            let directory = format!("/var/lib/extensions.d/{}", self.name);
+            draft.target.path = PathSetting::At(Located {
+                value: directory,
+                origin,
+            });
+            if draft.current_symlink.is_none() {
+                draft.current_symlink =
+                    Some(Path::new("/var/lib/extensions").join(format!("{}.raw", self.name)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tables of a native file and the sections they stand for.
+const TABLES: [(&str, &str); 4] = [
+    ("transfer", TRANSFER),
+    (SOURCE_TABLE, SOURCE),
+    ("target", TARGET),
+    ("activate", ACTIVATE),
+];
+
+const SOURCE_TABLE: &str = "source";
+
+/// Where the key of a setting stands, if there is one.
+fn setting(document: &DeTable<'_>, table: &str, name: &str) -> Option<usize> {
+    let DeValue::Table(table) = document.get(table)?.get_ref() else {
+        return None;
+    };
+    let (key, _) = table.get_key_value(name)?;
+    Some(key.span().start)
+}
+
+/// One `key = value`.
+struct Entry<'a> {
+    name: &'a str,
+    span: Range<usize>,
+    value: &'a DeValue<'a>,
+    value_start: usize,
+}
+
+/// The entries of a table in the order of the file.
+fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
+    let mut entries: Vec<_> = table
+        .iter()
+        .map(|(key, value)| Entry {
+            name: key.get_ref(),
+            span: key.span(),
+            value: value.get_ref(),
+            value_start: value.span().start,
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.span.start);
+    entries
+}
+
+/// The texts that a value stands for, as systemd's form would write them, and where each begins.
+fn raw_values(
+    text: &Text<'_>,
+    kind: Kind,
+    entry: &Entry<'_>,
+) -> Result<Vec<(String, usize)>, DefinitionError> {
+    let start = entry.value_start;
+    let wrong =
+        |wanted: &str, at: usize| text.refuse(at, format!("'{}' must be {wanted}", entry.name));
+    let one = |raw: String| Ok(vec![(raw, start)]);
+    match (kind, entry.value) {
+        (Kind::Text | Kind::Octal, DeValue::String(string)) => one(string.to_string()),
+        (Kind::Text, _) => Err(wrong("a string", start)),
+        (Kind::Boolean, DeValue::Boolean(boolean)) => {
+            one(if *boolean { "yes" } else { "no" }.to_owned())
+        }
+        (Kind::Boolean, _) => Err(wrong("true or false", start)),
+        (Kind::Integer, DeValue::Integer(integer)) => {
+            match u64::from_str_radix(integer.as_str(), integer.radix()) {
+                Ok(number) => one(number.to_string()),
+                Err(_) => Err(wrong("an unsigned integer of at most 64 bits", start)),
+            }
+        }
+        (Kind::Integer, _) => Err(wrong("an integer", start)),
+        (Kind::Octal, DeValue::Integer(integer)) if integer.radix() == 8 => {
+            one(integer.as_str().to_owned())
+        }
+        (Kind::Octal, DeValue::Integer(_)) => {
+            Err(wrong("written in octal, as 0o644 or \"0644\"", start))
+        }
+        (Kind::Octal, _) => Err(wrong("an octal string or integer", start)),
+        (Kind::Choice(words), DeValue::String(string)) => {
+            match words.iter().find(|(word, _)| word == string) {
+                Some((_, raw)) => one((*raw).to_owned()),
+                None if entry.name == "verify" && string == "minisign" => {
+                    Err(text.unhandled(entry, "verify = \"minisign\""))
+                }
+                None => Err(wrong(&choices(words), start)),
+            }
+        }
+        (Kind::Choice(words), _) => Err(wrong(&choices(words), start)),
+        (Kind::List | Kind::Words | Kind::Patterns, DeValue::String(string)) => {
+            one(string.to_string())
+        }
+        (Kind::List | Kind::Words | Kind::Patterns, DeValue::Array(array)) => array
+            .iter()
+            .map(|item| match item.get_ref() {
+                DeValue::String(string) => Ok((string.to_string(), item.span().start)),
+                _ => Err(wrong("a list of strings", item.span().start)),
+            })
+            .collect(),
+        (Kind::List | Kind::Words | Kind::Patterns, _) => Err(wrong("a list of strings", start)),
+    }
+}
+
+fn choices(words: &[(&str, &str)]) -> String {
+    words
+        .iter()
+        .map(|(word, _)| format!("\"{word}\""))
+        .collect::<Vec<_>>()
+        .join(" or ")
+}
+
+/// The text of a file, and its lines for messages.
+struct Text<'a> {
+    content: &'a str,
+    path: &'a Path,
+    line_starts: Vec<usize>,
+}
+
+impl<'a> Text<'a> {
+    fn new(text: &'a str, path: &'a Path) -> Self {
+        let starts = text
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| *byte == b'\n')
+            .map(|(position, _)| position + 1);
+        Self {
+            content: text,
+            path,
+            line_starts: std::iter::once(0).chain(starts).collect(),
+        }
+    }
+
+    /// The line of a byte, from 0.
+    fn line(&self, offset: usize) -> usize {
+        self.line_starts
+            .partition_point(|start| *start <= offset)
+            .saturating_sub(1)
+    }
+
+    fn origin(&self, offset: usize) -> Origin {
+        Origin {
+            file: self.path.to_path_buf(),
+            line: self.line(offset) + 1,
+        }
+    }
+
+    fn refuse(&self, offset: usize, message: String) -> DefinitionError {
+        let start = self.line_starts[self.line(offset)];
+        let before = self.content.get(start..offset).unwrap_or_default();
+        let line = self.content[start..].lines().next().unwrap_or_default();
+        let text = line
+            .trim_end()
+            .chars()
+            .take(SHOWN_LIMIT)
+            .flat_map(|character| {
+                // A tab is harmless; other control characters could play with the terminal.
+                let escape = character.is_control() && character != '\t';
+                let plain = (!escape).then_some(character);
+                plain
+                    .into_iter()
+                    .chain(character.escape_default().filter(move |_| escape))
+            });
+        DefinitionError::Native {
+            origin: self.origin(offset),
+            column: before.chars().count() + 1,
+            message,
+            text: text.collect(),
+        }
+    }
+
+    /// Gives a refusal by the checks the form of all others; one of the file as a whole points to the type of its source.
+    fn place(&self, error: DefinitionError, document: &DeTable<'_>) -> DefinitionError {
+        let (line, message) = match error {
+            DefinitionError::Refused { origin, message } => (origin.line, message),
+            DefinitionError::AutomaticPath { .. } => (1, error.to_string()),
+            other => return other,
+        };
+        let kind = setting(document, SOURCE_TABLE, "type").filter(|_| line == 1);
+        let start = self.line_starts.get(line - 1).copied().unwrap_or_default();
+        let rest = &self.content[start..];
+        let indented = start + (rest.len() - rest.trim_start_matches([' ', '\t']).len());
+        self.refuse(kind.unwrap_or(indented), message)
+    }
+
+    fn unknown<'n>(
+        &self,
+        entry: &Entry<'_>,
+        place: &str,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> DefinitionError {
+        let meant = nearest(entry.name, names)
+            .map(|name| format!(", did you mean '{name}'?"))
+            .unwrap_or_default();
+        self.refuse(
+            entry.span.start,
+            format!(
+                "unknown key '{}' in {place}{meant}",
+                entry.name.escape_debug()
+            ),
+        )
+    }
+
+    fn unhandled(&self, entry: &Entry<'_>, name: &str) -> DefinitionError {
+        self.refuse(
+            entry.span.start,
+            format!("'{name}' is not handled by this version"),
+        )
+    }
+}
+
+/// Longest part of a line in a message, in characters.
+const SHOWN_LIMIT: usize = 160;

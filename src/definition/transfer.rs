@@ -1,0 +1,184 @@
+//! Typed transfer definitions: what a run works with once text has been parsed and checked.
+//!
+//! Owns the types only. They are made by [`super::Loader`], from either syntax; nothing here reads or decides.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::metadata::Uuid;
+use crate::pattern::Patterns;
+use crate::version::{Version, VersionRange};
+
+/// Where a setting stands; displayed as `FILE:LINE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file, as shown in messages: without leading slash when it was found in an alternate root.
+    pub file: PathBuf,
+    /// The physical line, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// A value and where it was set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// The assignment it comes from.
+    pub origin: Origin,
+}
+
+/// One transfer of a component.
+#[derive(Debug, Clone)]
+pub struct Transfer {
+    /// File name without its extension (native: the component's name).
+    pub id: String,
+    /// The main file, as shown in messages.
+    pub file: PathBuf,
+    /// One line for people (`X-Description=`).
+    pub description: Option<String>,
+    /// Older versions are obsolete (`MinVersion=`).
+    pub min_version: Option<Located<Version>>,
+    /// Newer versions are no candidates (`MaxVersion=`).
+    pub max_version: Option<Located<Version>>,
+    /// Only versions inside are candidates (`X-VersionRange=`).
+    pub range: Option<Located<VersionRange>>,
+    /// Versions never to install (`X-SkipVersion=`).
+    pub skip: Vec<Located<Version>>,
+    /// Versions never to remove (`ProtectVersion=`).
+    pub protected: Vec<Version>,
+    /// How the manifest is authenticated (`Verify=`).
+    pub verification: Verification,
+    /// URLs of change logs; `@v` stands for the version (`ChangeLog=`).
+    pub changelog: Vec<String>,
+    /// URLs of `AppStream` metadata (`AppStream=`).
+    pub appstream: Vec<String>,
+    /// At least one of these features must be enabled, if there are any (`Features=`).
+    pub features: Vec<String>,
+    /// All of these features must be enabled (`RequisiteFeatures=`).
+    pub requisite_features: Vec<String>,
+    /// Whether its features let it take part (compat 1 section 6.2).
+    pub enabled: bool,
+    /// From where to where.
+    pub route: Route,
+    /// Versions to keep, at least 2.
+    pub instances_max: u64,
+    /// Whether leftovers that match no pattern are removed.
+    pub remove_temporary: bool,
+    /// What happens after a link moved.
+    pub activation: Activation,
+}
+
+/// How the manifest is authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verification {
+    /// By a detached `OpenPGP` signature over it.
+    OpenPgp,
+    /// Not at all: the definition says so.
+    Skip,
+}
+
+/// The allowed pairs of source and target: a bad pair cannot be built.
+#[derive(Debug, Clone)]
+pub enum Route {
+    /// One sequence of bytes into one file.
+    Blob {
+        /// Where the bytes come from.
+        source: BlobSource,
+        /// The file they become.
+        target: FileTarget,
+    },
+}
+
+/// Where the bytes come from.
+#[derive(Debug, Clone)]
+pub enum BlobSource {
+    /// `Type=url-file`: files named by a manifest below a URL.
+    Url(UrlSource),
+    /// `Type=regular-file`: files of a local directory.
+    Directory(DirectorySource),
+}
+
+/// `Type=url-file`.
+#[derive(Debug, Clone)]
+pub struct UrlSource {
+    /// `Path=` as written (specifiers expanded): manifests are fetched once per distinct text.
+    pub base: String,
+    /// The manifest's file name, `SHA256SUMS` by default.
+    pub manifest: String,
+    /// What the files are called.
+    pub patterns: Patterns,
+}
+
+/// `Type=regular-file` as a source.
+#[derive(Debug, Clone)]
+pub struct DirectorySource {
+    /// The directory, an absolute inner path.
+    pub path: PathBuf,
+    /// What the files are called, relative to the directory.
+    pub patterns: Patterns,
+}
+
+/// `Type=regular-file` as a target.
+#[derive(Debug, Clone)]
+pub struct FileTarget {
+    /// The directory, an absolute inner path.
+    pub directory: PathBuf,
+    /// What the files are called; never with the `**/` prefix, never empty.
+    pub patterns: Patterns,
+    /// Normalized; relative means below `directory`.
+    pub current_symlink: Option<PathBuf>,
+    /// The keys of `[Target]` that override what a source's name says (compat 2, B3.2).
+    pub overrides: Overrides,
+}
+
+/// Explicit `[Target]` keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `PartitionUUID=`, for `@u`.
+    pub partition_uuid: Option<Uuid>,
+    /// `PartitionFlags=`, for `@f`.
+    pub partition_flags: Option<u64>,
+    /// `PartitionNoAuto=`, for `@a`.
+    pub no_auto: Option<bool>,
+    /// `PartitionGrowFileSystem=`, for `@g`.
+    pub grow_file_system: Option<bool>,
+    /// `ReadOnly=`, for `@r`.
+    pub read_only: Option<bool>,
+    /// `Mode=`, bits of 07777, for `@m`.
+    pub mode: Option<u32>,
+    /// `TriesLeft=`, for `@l`.
+    pub tries_left: Option<u64>,
+    /// `TriesDone=`, for `@d`.
+    pub tries_done: Option<u64>,
+}
+
+/// What happens after a link moved (`[X-Activate]`, `[activate]`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Activation {
+    /// Whether and when extensions are merged again.
+    pub mode: ActivationMode,
+    /// Units to restart after the merge; empty: those that the new image changed.
+    pub restart: Vec<String>,
+    /// Units to reload after the merge; empty: those that the new image changed.
+    pub reload: Vec<String>,
+}
+
+/// Whether and when extensions are merged again (product.md, "Activation").
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ActivationMode {
+    /// Merge if the target lies in an extension search path.
+    #[default]
+    Auto,
+    /// Merge in any case.
+    Refresh,
+    /// Switch nothing now, the next boot does.
+    Stage,
+    /// Like `Stage`, and ask for a reboot.
+    Reboot,
+}

@@ -1,0 +1,406 @@
+//! Value syntax: text to booleans, integers, modes, ids, URLs, paths (compat 1 section 4).
+//!
+//! Pure; knows nothing of keys, files or messages beyond the two or three words of an errno.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::metadata::Uuid;
+
+/// The cause that systemd prints at the end of a parse failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Errno {
+    /// EINVAL.
+    Invalid,
+    /// ERANGE.
+    OutOfRange,
+    /// EBADMSG: a damaged section header.
+    BadMessage,
+}
+
+impl Errno {
+    /// The words of strerror(3).
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Invalid => "Invalid argument",
+            Self::OutOfRange => "Numerical result out of range",
+            Self::BadMessage => "Bad message",
+        }
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.text())
+    }
+}
+
+/// `1 yes y true t on` or `0 no n false f off`, in any case.
+pub(crate) fn boolean(text: &str) -> Result<bool, Errno> {
+    let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+    if is(&["1", "yes", "y", "true", "t", "on"]) {
+        Ok(true)
+    } else if is(&["0", "no", "n", "false", "f", "off"]) {
+        Ok(false)
+    } else {
+        Err(Errno::Invalid)
+    }
+}
+
+/// An unsigned 64-bit integer: decimal, `0x`, `0b`, `0o`, or octal by a leading `0`.
+pub(super) fn integer(text: &str) -> Result<u64, Errno> {
+    if let Some(magnitude) = text.strip_prefix('-') {
+        return match unsigned(magnitude) {
+            Ok(0) => Ok(0),
+            Ok(_) => Err(Errno::OutOfRange),
+            Err(errno) => Err(errno),
+        };
+    }
+    unsigned(text.strip_prefix('+').unwrap_or(text))
+}
+
+fn unsigned(text: &str) -> Result<u64, Errno> {
+    let (digits, radix) = match text.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (&text[2..], 16),
+        [b'0', b'b' | b'B', ..] => (&text[2..], 2),
+        [b'0', b'o' | b'O', ..] => (&text[2..], 8),
+        [b'0', _, ..] => (&text[1..], 8),
+        _ => (text, 10),
+    };
+    number(digits, radix)
+}
+
+/// Digits only, no sign (which the standard library would accept).
+fn number(digits: &str, radix: u32) -> Result<u64, Errno> {
+    if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
+        return Err(Errno::Invalid);
+    }
+    u64::from_str_radix(digits, radix).map_err(|_| Errno::OutOfRange)
+}
+
+/// An access mode: octal digits, at most 07777.
+pub(super) fn mode(text: &str) -> Result<u32, Errno> {
+    match number(text, 8)? {
+        mode if mode > 0o7777 => Err(Errno::OutOfRange),
+        mode => u32::try_from(mode).map_err(|_| Errno::OutOfRange),
+    }
+}
+
+/// Partition flags: hexadecimal, `0x` optional.
+pub(super) fn flags(text: &str) -> Option<u64> {
+    let digits = text
+        .strip_prefix("0x")
+        .or_else(|| text.strip_prefix("0X"))
+        .unwrap_or(text);
+    number(digits, 16).ok()
+}
+
+/// `http://` or `https://` and something behind it, all ASCII.
+pub(super) fn is_web_url(text: &str) -> bool {
+    ["http://", "https://"]
+        .iter()
+        .any(|scheme| is_url_of(text, scheme))
+}
+
+/// A URL to fetch from: a web URL, or (undocumented) `file:/…`.
+pub(super) fn is_source_url(text: &str) -> bool {
+    // compat: the documentation wants HTTP or HTTPS, the program takes file: URLs as well.
+    is_web_url(text) || is_url_of(text, "file:/")
+}
+
+fn is_url_of(text: &str, scheme: &str) -> bool {
+    text.strip_prefix(scheme)
+        .is_some_and(|rest| !rest.is_empty() && rest.is_ascii())
+}
+
+/// Absolute, without `//`, `.` and `..`; at most 4095 bytes. One trailing slash is fine.
+pub(crate) fn is_normalized_absolute(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix('/') else {
+        return false;
+    };
+    let parts = rest.strip_suffix('/').unwrap_or(rest);
+    let normalized = rest.is_empty()
+        || parts
+            .split('/')
+            .all(|part| !matches!(part, "" | "." | ".."));
+    normalized && text.len() <= PATH_LIMIT
+}
+
+/// The path without `//`, `/./` and a trailing slash; `None` when `..` or nothing but `.` is in it.
+pub(super) fn simplified(text: &str) -> Option<PathBuf> {
+    let mut path = PathBuf::new();
+    for component in Path::new(text).components() {
+        match component {
+            Component::RootDir | Component::Normal(_) => path.push(component),
+            Component::CurDir => {}
+            Component::ParentDir | Component::Prefix(_) => return None,
+        }
+    }
+    // A link can stand neither at the root directory nor at no place at all.
+    path.file_name().is_some().then_some(path)
+}
+
+/// One component of a path: not empty, no slash, not `.` or `..`, no control characters, at most 255 bytes.
+pub(super) fn is_file_name(text: &str) -> bool {
+    !matches!(text, "" | "." | "..")
+        && text.len() <= 255
+        && !text.contains('/')
+        && !text.chars().any(char::is_control)
+}
+
+/// A unit name (systemd.unit(5)): a prefix, a dot and a known type.
+pub(super) fn is_unit_name(text: &str) -> bool {
+    let Some((prefix, kind)) = text.rsplit_once('.') else {
+        return false;
+    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    text.len() <= 255
+        && !prefix.is_empty()
+        && !prefix.starts_with(['-', '@', '.'])
+        && prefix.bytes().all(allowed)
+        && [
+            "service",
+            "socket",
+            "target",
+            "timer",
+            "mount",
+            "automount",
+            "path",
+            "slice",
+            "scope",
+            "swap",
+            "device",
+        ]
+        .contains(&kind)
+}
+
+/// A partition type's name or UUID (compat 1 section 4).
+pub(super) fn is_partition_type(text: &str) -> bool {
+    if Uuid::from_hex(text).is_some() || GENERAL_TYPES.contains(&text) {
+        return true;
+    }
+    let Some(rest) = text
+        .strip_prefix("root")
+        .or_else(|| text.strip_prefix("usr"))
+    else {
+        return false;
+    };
+    let architecture =
+        rest.strip_suffix("-sig").map_or(
+            rest,
+            |rest| if rest.ends_with("-verity") { rest } else { "?" },
+        );
+    match architecture.strip_suffix("-verity").unwrap_or(architecture) {
+        "" | "-secondary" => true,
+        named => named
+            .strip_prefix('-')
+            .is_some_and(|named| ARCHITECTURES.contains(&named)),
+    }
+}
+
+/// Longest path that the kernel takes, in bytes.
+pub(super) const PATH_LIMIT: usize = 4095;
+
+const GENERAL_TYPES: &[&str] = &[
+    "esp",
+    "xbootldr",
+    "swap",
+    "home",
+    "srv",
+    "var",
+    "tmp",
+    "user-home",
+    "linux-generic",
+];
+
+/// Architectures in partition type names, aliases behind them.
+#[rustfmt::skip]
+const ARCHITECTURES: &[&str] = &[
+    "alpha", "arc", "arm", "arm64", "ia64", "loongarch64", "mips", "mips64", "mips-le", "mips64-le", "parisc", "ppc", "ppc64",
+    "ppc64-le", "riscv32", "riscv64", "s390", "s390x", "tilegx", "x86", "x86-64",
+    "armv7l", "aarch64", "loong64", "mipsel", "mips64el", "hppa", "ppc64le", "ppc64el", "i386", "i486", "i586", "i686", "x86_64", "amd64",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_are_the_twelve_words_in_any_case() {
+        for word in ["1", "yes", "Y", "TRUE", "t", "On"] {
+            assert_eq!(boolean(word), Ok(true), "{word}");
+        }
+        for word in ["0", "no", "N", "FALSE", "f", "Off"] {
+            assert_eq!(boolean(word), Ok(false), "{word}");
+        }
+        for word in ["", "2", "maybe", "yes ", "0 # c"] {
+            assert_eq!(boolean(word), Err(Errno::Invalid), "{word}");
+        }
+    }
+
+    #[test]
+    fn integers_know_bases_and_bounds() {
+        for (text, value) in [
+            ("0", Ok(0)),
+            ("+7", Ok(7)),
+            ("0x1F", Ok(31)),
+            ("0b101", Ok(5)),
+            ("0o17", Ok(15)),
+            ("017", Ok(15)),
+            ("18446744073709551615", Ok(u64::MAX)),
+            ("18446744073709551616", Err(Errno::OutOfRange)),
+            ("-1", Err(Errno::OutOfRange)),
+            ("-x", Err(Errno::Invalid)),
+            ("", Err(Errno::Invalid)),
+            ("+", Err(Errno::Invalid)),
+            ("0x", Err(Errno::Invalid)),
+            ("0x+1", Err(Errno::Invalid)),
+            ("++1", Err(Errno::Invalid)),
+            ("08", Err(Errno::Invalid)),
+            ("1.5", Err(Errno::Invalid)),
+            ("0é", Err(Errno::Invalid)),
+        ] {
+            assert_eq!(integer(text), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn modes_are_bare_octal() {
+        for (text, value) in [
+            ("0644", Ok(0o644)),
+            ("7777", Ok(0o7777)),
+            ("0", Ok(0)),
+            ("10000", Err(Errno::OutOfRange)),
+            ("77777777777777777777777777", Err(Errno::OutOfRange)),
+            ("9999", Err(Errno::Invalid)),
+            ("abc", Err(Errno::Invalid)),
+            ("0o644", Err(Errno::Invalid)),
+            ("+644", Err(Errno::Invalid)),
+            ("", Err(Errno::Invalid)),
+        ] {
+            assert_eq!(mode(text), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn flags_are_hexadecimal() {
+        assert_eq!(flags("0x10"), Some(16));
+        assert_eq!(flags("ff"), Some(255));
+        assert_eq!(flags("-1"), None);
+        assert_eq!(flags(""), None);
+    }
+
+    #[test]
+    fn urls_need_a_scheme_and_something_behind_it() {
+        for good in ["http://a", "https://a b/c"] {
+            assert!(is_web_url(good), "{good}");
+        }
+        for bad in [
+            "https://",
+            "ftp://a",
+            "file:/a",
+            "https://é",
+            "HTTP://a",
+            "",
+        ] {
+            assert!(!is_web_url(bad), "{bad}");
+        }
+        assert!(
+            is_source_url("file:/srv/x")
+                && is_source_url("file:///srv/x")
+                && !is_source_url("file:x")
+        );
+    }
+
+    #[test]
+    fn paths_are_normalized_or_refused() {
+        for good in ["/", "/a", "/a/b/", "/a b/.hid"] {
+            assert!(is_normalized_absolute(good), "{good}");
+        }
+        for bad in [
+            "",
+            "a",
+            "//",
+            "/a//b",
+            "/a/./b",
+            "/a/../b",
+            "/..",
+            "/a//",
+            &format!("/{}", "a".repeat(PATH_LIMIT)),
+        ] {
+            assert!(!is_normalized_absolute(bad), "{bad}");
+        }
+        for (text, path) in [
+            ("/a//b/./c/", "/a/b/c"),
+            ("x.raw", "x.raw"),
+            ("./cur//x", "cur/x"),
+        ] {
+            assert_eq!(simplified(text).as_deref(), Some(Path::new(path)), "{text}");
+            assert_eq!(
+                simplified(text)
+                    .map(|path| path.to_string_lossy().into_owned())
+                    .as_deref(),
+                Some(path),
+                "{text}"
+            );
+        }
+        for bad in ["", ".", "./", "..", "a/../b", "/..", "/"] {
+            assert_eq!(simplified(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_units_and_files_are_judged() {
+        for good in ["kubelet.service", "a@b.socket", "dev-sda\\x2d.device"] {
+            assert!(is_unit_name(good), "{good}");
+        }
+        for bad in [
+            "kubelet",
+            ".service",
+            "a b.service",
+            "--now.service",
+            "a/b.service",
+            "a.conf",
+            "é.service",
+            "",
+        ] {
+            assert!(!is_unit_name(bad), "{bad}");
+        }
+        assert!(
+            is_file_name("SHA256SUMS")
+                && !is_file_name("a/b")
+                && !is_file_name("..")
+                && !is_file_name("a\n")
+                && !is_file_name("")
+        );
+    }
+
+    #[test]
+    fn partition_types_have_names() {
+        for good in [
+            "esp",
+            "root",
+            "usr-verity-sig",
+            "root-x86-64",
+            "root-amd64-verity",
+            "usr-secondary-verity-sig",
+            "root-secondary",
+            "linux-generic",
+            "0fc63daf84834772",
+        ] {
+            assert_eq!(is_partition_type(good), good.len() != 16, "{good}");
+        }
+        for bad in [
+            "",
+            "ESP",
+            "root-verity-x86-64",
+            "root-vax",
+            "rootx86",
+            "usr-sig",
+            "root-",
+            "root-x86-64-sig",
+        ] {
+            assert!(!is_partition_type(bad), "{bad}");
+        }
+    }
+}

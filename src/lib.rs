@@ -1,0 +1,55 @@
+//! sysupdate keeps versioned artifacts on a Linux host current.
+//!
+//! **Everything before the plan only reads; the plan is a value; everything after the plan only obeys it.**
+//!
+//! ```text
+//! argv ─ cli ─▶ definition ─▶ inventory (source + target instances) ─▶ resolve ─▶ PLAN
+//!                                                                                  │
+//!            exit ◀─ event ◀─ activate ◀─ install: switch ◀─ acquire ◀─────────────┘
+//!                                                              │
+//!                                       fetch ─▶ verify ─▶ unpack ─▶ storage
+//! ```
+//!
+//! Two loops close that line. Listing a remote source itself fetches and verifies its manifest, so [`inventory`] sits
+//! above [`fetch`] and [`verify`]. And installation is two passes over *all* transfers of a component: acquire
+//! everything, then switch everything; what stands between them on disk is recognised and continued by the next run.
+//!
+//! # Layers
+//!
+//! A module may use those below it, never those above; a test reads the `use` lines and holds it to that.
+//!
+//! ```text
+//! cli                                                        arguments, settings, output; the only printer
+//! error                                                      one variant per layer, hints
+//! session                                                    definitions → inventories
+//! install  activate                                          effects
+//! plan                                                       what will be done, as a value     (pure)
+//! resolve                                                    newest, current, candidate, why   (pure)
+//! inventory                                                  what exists: files, manifests, links
+//! definition  fetch  verify  unpack  storage                 text, bytes in, trust, bytes out
+//! specifier                                                  %-expansion                       (pure)
+//! host                                                       os-release, machine-id, architecture
+//! root                                                       the directory that all paths lie beneath
+//! version  metadata  pattern  event                          values                            (pure)
+//! ```
+//!
+//! `fetch` is the only module that knows of an asynchronous runtime besides `activate` (D-Bus): both show blocking
+//! calls to the rest. Side-by-side downloads are threads, each reading a body, hashing, unpacking and writing it, while
+//! the network runs in one thread of its own behind a shallow channel.
+
+#![cfg_attr(
+    test,
+    expect(
+        clippy::disallowed_methods,
+        reason = "tests lay out files as anybody would"
+    )
+)]
+
+pub mod definition;
+pub mod event;
+pub mod host;
+pub mod metadata;
+pub mod pattern;
+pub mod root;
+pub mod specifier;
+pub mod version;

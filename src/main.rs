@@ -1,0 +1,3 @@
+//! The `sysupdate` program.
+
+fn main() {}
