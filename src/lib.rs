@@ -47,9 +47,13 @@
 
 pub mod definition;
 pub mod event;
+pub mod fetch;
 pub mod host;
 pub mod metadata;
 pub mod pattern;
 pub mod root;
 pub mod specifier;
+pub mod storage;
+pub mod unpack;
+pub mod verify;
 pub mod version;

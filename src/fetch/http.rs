@@ -1,0 +1,400 @@
+//! http and https URLs.
+//!
+//! Owns the only asynchronous code of the layer: a runtime with one worker thread, the clients, the redirects. A body
+//! goes from a network task through a shallow bounded channel to a blocking reader in the caller's thread
+//! ([`body`](self::body)). HTTP/1.1 only: a single large payload is faster over it than over HTTP/2. Nothing here may
+//! be called from inside an asynchronous task: it blocks.
+
+mod body;
+mod failure;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, StatusCode, Url};
+
+use super::{Body, Cancel, Fetch, FetchError, Request, Response, Validators, url};
+
+/// How to talk to servers.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// `User-Agent`.
+    pub user_agent: String,
+    /// How long resolving, connecting and the TLS handshake may take together.
+    pub connect_timeout: Duration,
+    /// The time over which [`Self::stall_rate`] is measured; also how long the server may think before it answers.
+    pub stall_window: Duration,
+    /// A body slower than this many bytes per second, on average over [`Self::stall_window`], is given up.
+    pub stall_rate: u64,
+    /// How many redirects are followed for one URL.
+    pub redirects: usize,
+    /// Ends running transfers.
+    pub cancel: Cancel,
+}
+
+impl Default for HttpSettings {
+    /// 30 s to connect; at least 30 bytes/s over 60 s; 30 redirects (compat B8.1).
+    fn default() -> Self {
+        Self {
+            user_agent: concat!("sysupdate/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connect_timeout: Duration::from_secs(30),
+            stall_window: Duration::from_secs(60),
+            stall_rate: 30,
+            redirects: 30,
+            cancel: Cancel::new(),
+        }
+    }
+}
+
+/// Opens http and https URLs. Proxies come from the usual variables of the environment, trusted roots from the
+/// system; the payload is delivered as transferred, whatever `Content-Encoding` says.
+pub struct HttpFetch {
+    network: Arc<Network>,
+}
+
+impl HttpFetch {
+    /// Starts the network thread; clients are made when first needed.
+    ///
+    /// # Errors
+    /// [`FetchError::Setup`] when no thread can be started.
+    pub fn new(settings: HttpSettings) -> Result<Self, FetchError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("network")
+            .enable_all()
+            .build()
+            .map_err(|error| FetchError::Setup {
+                cause: error.to_string(),
+            })?;
+        let network = Network {
+            runtime: Some(runtime),
+            plain: OnceLock::new(),
+            secure: OnceLock::new(),
+            settings,
+        };
+        Ok(Self {
+            network: Arc::new(network),
+        })
+    }
+}
+
+impl Fetch for HttpFetch {
+    fn open(&self, request: &Request<'_>) -> Result<Response, FetchError> {
+        let condition = request.validators.map(conditions).unwrap_or_default();
+        let network = &self.network;
+        let response = network.wait(
+            request.url,
+            network.exchange(Method::GET, request.url, &condition),
+        )?;
+        let status = response.status();
+        if status == StatusCode::NOT_MODIFIED && !condition.is_empty() {
+            return Ok(Response::NotModified);
+        }
+        if !status.is_success() {
+            return Err(refusal(request.url, status));
+        }
+        let length = response.content_length();
+        let validators = validators(response.headers());
+        let modified = date(response.headers(), &header::LAST_MODIFIED).map(microseconds);
+        let reader = body::start(Arc::clone(network), request.url, response, length);
+        Ok(Response::Body(Body {
+            length,
+            validators,
+            modified,
+            reader: Box::new(reader),
+        }))
+    }
+
+    fn size(&self, url: &str) -> Result<Option<u64>, FetchError> {
+        let response = self.network.wait(
+            url,
+            self.network.exchange(Method::HEAD, url, &HeaderMap::new()),
+        )?;
+        if !response.status().is_success() {
+            return Ok(None);
+        }
+        // Not `content_length()`: that is the length of the (empty) body of the answer to HEAD.
+        Ok(text(response.headers(), &header::CONTENT_LENGTH).and_then(|value| value.parse().ok()))
+    }
+}
+
+/// What all transfers share; lives as long as the last of them.
+struct Network {
+    /// `None` only while being dropped.
+    runtime: Option<tokio::runtime::Runtime>,
+    /// Without trusted roots: reading the system's takes many times longer than a plain http request.
+    plain: OnceLock<Client>,
+    secure: OnceLock<Client>,
+    settings: HttpSettings,
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // Does not wait for a name resolution that hangs in a thread of its own.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Network {
+    fn runtime(&self) -> &tokio::runtime::Runtime {
+        self.runtime
+            .as_ref()
+            .expect("only Drop takes the runtime out")
+    }
+
+    /// Runs `work` in the caller's thread, until it ends or is cancelled.
+    fn wait<T>(
+        &self,
+        url: &str,
+        work: impl Future<Output = Result<T, FetchError>>,
+    ) -> Result<T, FetchError> {
+        self.runtime().block_on(async {
+            tokio::select! {
+                biased;
+                () = self.settings.cancel.cancelled() => Err(FetchError::Cancelled { url: url.to_owned() }),
+                result = work => result,
+            }
+        })
+    }
+
+    /// Sends the request and follows redirects; whatever the last server says is the answer.
+    async fn exchange(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &HeaderMap,
+    ) -> Result<reqwest::Response, FetchError> {
+        let mut current = parse(url)?;
+        for _ in 0..=self.settings.redirects {
+            let response = self.send(&method, url, &current, headers).await?;
+            match redirect(url, &current, &response)? {
+                None => return Ok(response),
+                Some(next) => current = next,
+            }
+        }
+        Err(FetchError::TooManyRedirects {
+            url: url.to_owned(),
+            limit: self.settings.redirects,
+        })
+    }
+
+    async fn send(
+        &self,
+        method: &Method,
+        url: &str,
+        current: &Url,
+        headers: &HeaderMap,
+    ) -> Result<reqwest::Response, FetchError> {
+        if current.scheme() == "http" {
+            match self
+                .send_with(self.plain(url)?, method, url, current, headers)
+                .await
+            {
+                // A proxy that is itself reached over TLS: only that needs roots for a plain URL.
+                Err(FetchError::Tls { .. }) => {}
+                result => return result,
+            }
+        }
+        self.send_with(self.secure(url)?, method, url, current, headers)
+            .await
+    }
+
+    async fn send_with(
+        &self,
+        client: &Client,
+        method: &Method,
+        url: &str,
+        current: &Url,
+        headers: &HeaderMap,
+    ) -> Result<reqwest::Response, FetchError> {
+        let limit = self.settings.connect_timeout + self.settings.stall_window;
+        let mut again = true;
+        loop {
+            let request = client
+                .request(method.clone(), current.clone())
+                .headers(headers.clone());
+            match tokio::time::timeout(limit, request.send()).await {
+                Ok(Ok(response)) => return Ok(response),
+                // A server may close a kept connection just when it is used again: ask once more, over a new one.
+                Ok(Err(error)) if again && failure::is_hang_up(&error) => again = false,
+                Ok(Err(error)) => {
+                    return Err(failure::of_request(
+                        url,
+                        &error,
+                        self.settings.connect_timeout,
+                    ));
+                }
+                Err(_) => {
+                    return Err(FetchError::Timeout {
+                        url: url.to_owned(),
+                        seconds: limit.as_secs(),
+                    });
+                }
+            }
+        }
+    }
+
+    fn plain(&self, url: &str) -> Result<&Client, FetchError> {
+        kept(&self.plain, || self.client().tls_certs_only([])).map_err(|cause| {
+            FetchError::Protocol {
+                url: url.to_owned(),
+                cause,
+            }
+        })
+    }
+
+    fn secure(&self, url: &str) -> Result<&Client, FetchError> {
+        kept(&self.secure, || self.client()).map_err(|cause| FetchError::Tls {
+            url: url.to_owned(),
+            cause,
+        })
+    }
+
+    fn client(&self) -> reqwest::ClientBuilder {
+        // Fails when one is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Client::builder()
+            .user_agent(&self.settings.user_agent)
+            .connect_timeout(self.settings.connect_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .http1_only()
+    }
+}
+
+/// The client of a slot, made when it is first asked for, or why it cannot be made.
+fn kept(
+    slot: &OnceLock<Client>,
+    builder: impl FnOnce() -> reqwest::ClientBuilder,
+) -> Result<&Client, String> {
+    if let Some(client) = slot.get() {
+        return Ok(client);
+    }
+    let client = builder().build().map_err(|error| failure::cause(&error))?;
+    Ok(slot.get_or_init(|| client))
+}
+
+fn parse(text: &str) -> Result<Url, FetchError> {
+    url::check(text)?;
+    let parsed = Url::parse(text).map_err(|error| url::invalid(text, error.to_string()))?;
+    match parsed.scheme() {
+        "http" | "https" if parsed.has_host() => Ok(parsed),
+        "http" | "https" => Err(url::invalid(text, "it names no host".to_owned())),
+        _ => Err(FetchError::UnsupportedScheme {
+            url: text.to_owned(),
+        }),
+    }
+}
+
+/// Where an answer sends us, `None` when it is no redirect.
+fn redirect(
+    url: &str,
+    current: &Url,
+    response: &reqwest::Response,
+) -> Result<Option<Url>, FetchError> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let Some(location) = response.headers().get(header::LOCATION) else {
+        return Ok(None);
+    };
+    let location = String::from_utf8_lossy(location.as_bytes());
+    target(current, &location)
+        .map(Some)
+        .map_err(|reason| FetchError::RedirectRefused {
+            url: url.to_owned(),
+            target: location.escape_debug().to_string(),
+            reason,
+        })
+}
+
+/// Where `location` leads from `current`, or why it is not followed.
+fn target(current: &Url, location: &str) -> Result<Url, &'static str> {
+    let target = current
+        .join(location)
+        .map_err(|_| "the target is not a valid URL")?;
+    match (current.scheme(), target.scheme()) {
+        ("https", "http") => Err("it leads from https to http"),
+        (_, "http" | "https") if target.has_host() => Ok(target),
+        _ => Err("only http and https are followed"),
+    }
+}
+
+fn refusal(url: &str, status: StatusCode) -> FetchError {
+    let url = url.to_owned();
+    match status {
+        StatusCode::UNAUTHORIZED => FetchError::NeedsAuthentication { url },
+        other => FetchError::Status {
+            url,
+            code: other.as_u16(),
+        },
+    }
+}
+
+fn conditions(validators: &Validators) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let fields = [
+        (header::IF_NONE_MATCH, &validators.etag),
+        (header::IF_MODIFIED_SINCE, &validators.last_modified),
+    ];
+    for (name, value) in fields {
+        // What cannot stand in a header was not sent by a server in one: a damaged record must not stop the request.
+        if let Some(value) = value
+            .as_ref()
+            .and_then(|value| HeaderValue::from_str(value).ok())
+        {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+/// The validators of an answer, as far as they can be trusted later ([`Body::validators`]).
+///
+/// A change within the same second as the answer would leave `Last-Modified` as it is, and with many servers the
+/// `ETag`, which they derive from it.
+fn validators(headers: &HeaderMap) -> Option<Validators> {
+    let etag = text(headers, &header::ETAG).map(str::to_owned);
+    let mut last_modified = text(headers, &header::LAST_MODIFIED).map(str::to_owned);
+    match (
+        date(headers, &header::LAST_MODIFIED),
+        date(headers, &header::DATE),
+    ) {
+        (Some(modified), Some(now)) if now.as_second() - modified.as_second() < 1 => return None,
+        (Some(_), Some(_)) => {}
+        _ => last_modified = None,
+    }
+    (etag.is_some() || last_modified.is_some()).then_some(Validators {
+        etag,
+        last_modified,
+    })
+}
+
+/// A header's value, if it is reasonable text: these are kept on disk.
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers
+        .get(name)?
+        .to_str()
+        .ok()
+        .filter(|value| !value.is_empty() && value.len() <= LONGEST_VALIDATOR)
+}
+
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<jiff::Timestamp> {
+    let date = jiff::fmt::rfc2822::parse(text(headers, name)?)
+        .ok()?
+        .timestamp();
+    (date.as_second() >= 0).then_some(date)
+}
+
+fn microseconds(date: jiff::Timestamp) -> u64 {
+    u64::try_from(date.as_microsecond()).unwrap_or(0)
+}
+
+/// Longer `ETag`s are not worth keeping, in bytes.
+const LONGEST_VALIDATOR: usize = 1024;
+
+#[cfg(test)]
+mod tests;

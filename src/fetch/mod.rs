@@ -1,0 +1,89 @@
+//! Bytes in: documents and payloads from http, https and file URLs.
+//!
+//! Owns the transport: what a request says, which answers are a success, and when a transfer counts as broken. It
+//! never judges the bytes (digests and signatures are [`crate::verify`]'s), never unpacks them, never retries a failed
+//! transfer, and never looks at the target. [`Transport`] is the implementation the program uses; it sends each URL to
+//! the part that knows its scheme. Everything asynchronous stays behind the `http` module: callers see plain blocking
+//! readers.
+
+mod cancel;
+mod error;
+mod file;
+mod http;
+mod transport;
+pub mod url;
+
+use std::io::Read;
+
+pub use cancel::Cancel;
+pub use error::FetchError;
+pub use file::FileFetch;
+pub use http::{HttpFetch, HttpSettings};
+pub use transport::Transport;
+
+/// Opens URLs. The one seam between the program and the network.
+pub trait Fetch: Send + Sync {
+    /// Starts a `GET`; the body is read through the response.
+    ///
+    /// # Errors
+    /// When there is no such thing, the server refuses it, or it cannot be reached. Failures after the first byte
+    /// come out of [`Body::reader`]; [`FetchError::of_io`] finds them there.
+    fn open(&self, request: &Request<'_>) -> Result<Response, FetchError>;
+
+    /// The size of the body in bytes where the server tells without sending it (`HEAD`), else `None`.
+    ///
+    /// # Errors
+    /// When the server cannot be reached. A server that answers, but with a refusal, gives `None`.
+    fn size(&self, url: &str) -> Result<Option<u64>, FetchError>;
+}
+
+/// What to get.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// An absolute http, https or file URL.
+    pub url: &'a str,
+    /// Makes the request conditional.
+    pub validators: Option<&'a Validators>,
+}
+
+/// The validators of a representation (RFC 9110 section 8.8), as the server spelled them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Validators {
+    /// `ETag`, quotes and `W/` included.
+    pub etag: Option<String>,
+    /// `Last-Modified`.
+    pub last_modified: Option<String>,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub enum Response {
+    /// 304 to a conditional request.
+    NotModified,
+    /// The bytes asked for.
+    Body(Body),
+}
+
+/// A body that arrives.
+pub struct Body {
+    /// Its length in bytes, if announced. The reader itself fails when fewer arrive, and stops after as many.
+    pub length: Option<u64>,
+    /// Its validators, `None` when they are not strong enough to be trusted later: none sent, or `Last-Modified`
+    /// less than one second before `Date` (RFC 9110 section 8.8.2.2).
+    pub validators: Option<Validators>,
+    /// `Last-Modified` in microseconds since the epoch.
+    pub modified: Option<u64>,
+    /// The bytes as transferred. Errors of the transport are [`FetchError`]s inside of [`std::io::Error`]s.
+    pub reader: Box<dyn Read + Send>,
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Body")
+            .field("length", &self.length)
+            .field("validators", &self.validators)
+            .field("modified", &self.modified)
+            .finish_non_exhaustive()
+    }
+}

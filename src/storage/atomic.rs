@@ -1,0 +1,442 @@
+//! The only file that creates, renames, links, removes and syncs.
+//!
+//! Every change follows one rule: the new thing is written under a temporary name, synced, moved over the old one
+//! with a single `rename`, and the directory is synced. A crash between any two steps leaves the old thing or the new
+//! one, and at most a temporary name that the next run replaces: temporary names are derived from the final one, so
+//! that they cannot pile up.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::root::{Directory, Root};
+
+/// Whether changes are pushed to the disk before they count as done (`--sync=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Every step is synced: what was reported done survives a power cut.
+    #[default]
+    Synced,
+    /// The kernel writes when it likes: safe against a crash of the program, not of the machine.
+    Unsynced,
+}
+
+/// A change of the file system that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} '{}'", path.display())]
+pub struct AtomicError {
+    operation: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl AtomicError {
+    fn new(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self {
+            operation,
+            path: path.into(),
+            source: source.into(),
+        }
+    }
+
+    /// The cause as the kernel gave it.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+/// Opens the directory `inner`, creating it and its parents (mode 0755) where they are missing.
+///
+/// # Errors
+/// When one of them cannot be created or is no directory.
+pub fn create_directory(
+    root: &Root,
+    inner: &Path,
+    durability: Durability,
+) -> Result<Directory, AtomicError> {
+    let failed = |reached: &Path, error: io::Error| {
+        AtomicError::new("open directory", root.outer(reached), error)
+    };
+    match root.directory(inner) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => return other.map_err(|error| failed(inner, error)),
+    }
+    let mut reached = PathBuf::from("/");
+    let mut directory = root
+        .directory(&reached)
+        .map_err(|error| failed(&reached, error))?;
+    for component in inner.components() {
+        let Component::Normal(name) = component else {
+            continue;
+        };
+        reached.push(name);
+        // Opened through the root again: what exists may be a symlink to elsewhere inside it.
+        directory = match root.directory(&reached) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                create_subdirectory(root, &directory, name)?;
+                sync_directory(root, &directory, durability)?;
+                root.directory(&reached)
+                    .map_err(|error| failed(&reached, error))?
+            }
+            other => other.map_err(|error| failed(&reached, error))?,
+        };
+    }
+    Ok(directory)
+}
+
+fn create_subdirectory(
+    root: &Root,
+    directory: &Directory,
+    name: &OsStr,
+) -> Result<(), AtomicError> {
+    match rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(AtomicError::new(
+            "create directory",
+            root.outer(&directory.path().join(name)),
+            error,
+        )),
+    }
+}
+
+/// Creates the file `name` for writing (mode 0600), replacing whatever non-directory stood there.
+///
+/// # Errors
+/// Whatever the kernel answers.
+pub fn create_file(root: &Root, directory: &Directory, name: &OsStr) -> Result<File, AtomicError> {
+    remove(root, directory, name)?;
+    directory
+        .open(
+            name,
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL,
+            Mode::from_raw_mode(0o600),
+        )
+        .map_err(|error| {
+            AtomicError::new("create", root.outer(&directory.path().join(name)), error)
+        })
+}
+
+/// Pushes a file's content and metadata to the disk.
+///
+/// # Errors
+/// A write error of any byte written before.
+pub fn sync_file(
+    root: &Root,
+    file: &File,
+    path: &Path,
+    durability: Durability,
+) -> Result<(), AtomicError> {
+    match durability {
+        Durability::Synced => file
+            .sync_all()
+            .map_err(|error| AtomicError::new("sync", root.outer(path), error)),
+        Durability::Unsynced => Ok(()),
+    }
+}
+
+/// Pushes the names in a directory to the disk.
+///
+/// # Errors
+/// Whatever the kernel answers; file systems that cannot sync a directory are left to their own order.
+pub fn sync_directory(
+    root: &Root,
+    directory: &Directory,
+    durability: Durability,
+) -> Result<(), AtomicError> {
+    if durability == Durability::Unsynced {
+        return Ok(());
+    }
+    match rustix::fs::fsync(directory) {
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(error) => Err(AtomicError::new(
+            "sync directory",
+            root.outer(directory.path()),
+            error,
+        )),
+    }
+}
+
+/// Renames `from` to `to` inside one directory, replacing what was there, and syncs the directory.
+///
+/// # Errors
+/// Whatever the kernel answers.
+pub fn rename(
+    root: &Root,
+    directory: &Directory,
+    from: &OsStr,
+    to: &OsStr,
+    durability: Durability,
+) -> Result<(), AtomicError> {
+    rustix::fs::renameat(directory, from, directory, to).map_err(|error| {
+        AtomicError::new("rename", root.outer(&directory.path().join(from)), error)
+    })?;
+    sync_directory(root, directory, durability)
+}
+
+/// Points the symlink `name` to `text` in one step, and syncs the directory.
+///
+/// # Errors
+/// Whatever the kernel answers; a directory in the link's place is left alone.
+pub fn replace_symlink(
+    root: &Root,
+    directory: &Directory,
+    name: &OsStr,
+    text: &Path,
+    durability: Durability,
+) -> Result<(), AtomicError> {
+    let temporary = temporary_name(name);
+    remove(root, directory, &temporary)?;
+    rustix::fs::symlinkat(text, directory, &temporary).map_err(|error| {
+        AtomicError::new(
+            "create symlink",
+            root.outer(&directory.path().join(&temporary)),
+            error,
+        )
+    })?;
+    rustix::fs::renameat(directory, &temporary, directory, name).map_err(|error| {
+        // The refusal stands; a temporary link that stays is replaced by the next run.
+        let _ = rustix::fs::unlinkat(directory, &temporary, AtFlags::empty());
+        AtomicError::new(
+            "replace symlink",
+            root.outer(&directory.path().join(name)),
+            error,
+        )
+    })?;
+    sync_directory(root, directory, durability)
+}
+
+/// Creates the symlink `name` unless something stands there.
+///
+/// # Errors
+/// Whatever the kernel answers.
+pub fn create_symlink(
+    root: &Root,
+    directory: &Directory,
+    name: &OsStr,
+    text: &Path,
+) -> Result<(), AtomicError> {
+    match rustix::fs::symlinkat(text, directory, name) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(AtomicError::new(
+            "create symlink",
+            root.outer(&directory.path().join(name)),
+            error,
+        )),
+    }
+}
+
+/// Replaces the file `inner` by one with this content and mode, creating its directory.
+///
+/// # Errors
+/// Whatever the kernel answers; the old file stands then.
+pub fn write(root: &Root, inner: &Path, bytes: &[u8], mode: u32) -> Result<(), AtomicError> {
+    let not_a_file = || {
+        AtomicError::new(
+            "write",
+            root.outer(inner),
+            io::Error::from(io::ErrorKind::InvalidInput),
+        )
+    };
+    let name = inner.file_name().ok_or_else(not_a_file)?;
+    let directory = create_directory(
+        root,
+        inner.parent().ok_or_else(not_a_file)?,
+        Durability::Synced,
+    )?;
+    let temporary = temporary_name(name);
+    let path = directory.path().join(&temporary);
+    let mut file = create_file(root, &directory, &temporary)?;
+    file.write_all(bytes)
+        .map_err(|error| AtomicError::new("write", root.outer(&path), error))?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
+        .map_err(|error| AtomicError::new("set the mode of", root.outer(&path), error))?;
+    sync_file(root, &file, &path, Durability::Synced)?;
+    rename(root, &directory, &temporary, name, Durability::Synced)
+}
+
+/// Removes the entry `name`; one that is not there is fine.
+///
+/// # Errors
+/// Whatever the kernel answers; a directory is refused.
+pub fn remove(root: &Root, directory: &Directory, name: &OsStr) -> Result<(), AtomicError> {
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(AtomicError::new(
+            "remove",
+            root.outer(&directory.path().join(name)),
+            error,
+        )),
+    }
+}
+
+/// Removes the file `inner`, then those of its parents below `stop` that have become empty.
+///
+/// # Errors
+/// When the file cannot be removed, or a directory not be synced.
+pub fn remove_file_and_empty_parents(
+    root: &Root,
+    inner: &Path,
+    stop: &Path,
+    durability: Durability,
+) -> Result<(), AtomicError> {
+    let (Some(parent), Some(name)) = (inner.parent(), inner.file_name()) else {
+        return Ok(());
+    };
+    let opened = |path: &Path| match root.directory(path) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(AtomicError::new("open directory", root.outer(path), error)),
+    };
+    let Some(mut directory) = opened(parent)? else {
+        return Ok(());
+    };
+    remove(root, &directory, name)?;
+    sync_directory(root, &directory, durability)?;
+    let mut emptied = parent;
+    while emptied != stop && emptied.starts_with(stop) {
+        let (Some(above), Some(name)) = (emptied.parent(), emptied.file_name()) else {
+            break;
+        };
+        let Some(above_directory) = opened(above)? else {
+            break;
+        };
+        // Not empty, or busy: it stays.
+        if rustix::fs::unlinkat(&above_directory, name, AtFlags::REMOVEDIR).is_err() {
+            break;
+        }
+        directory = above_directory;
+        sync_directory(root, &directory, durability)?;
+        emptied = above;
+    }
+    Ok(())
+}
+
+/// The name under which a new `name` is prepared.
+#[must_use]
+pub fn temporary_name(name: &OsStr) -> OsString {
+    let mut temporary = OsString::from(".sysupdate.new.");
+    temporary.push(name);
+    temporary
+}
+
+/// Whether the entry is a regular file of this directory (not through a symlink).
+#[must_use]
+pub fn is_file(directory: &Directory, name: &OsStr) -> bool {
+    directory
+        .stat(name)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let root = Root::open(directory.path()).expect("the directory opens");
+        (directory, root)
+    }
+
+    #[test]
+    fn write_creates_parents_and_replaces_content() {
+        let (outer, root) = root();
+        for content in ["one", "two"] {
+            write(
+                &root,
+                Path::new("/var/lib/x/file"),
+                content.as_bytes(),
+                0o640,
+            )
+            .expect("written");
+            let read =
+                std::fs::read_to_string(outer.path().join("var/lib/x/file")).expect("readable");
+            assert_eq!(read, content);
+        }
+        let names: Vec<_> = root
+            .directory(Path::new("/var/lib/x"))
+            .and_then(|d| d.entries())
+            .expect("listed");
+        assert_eq!(names.len(), 1, "no temporary name stays: {names:?}");
+    }
+
+    #[test]
+    fn write_survives_a_temporary_name_left_by_a_crash() {
+        let (outer, root) = root();
+        std::fs::create_dir(outer.path().join("d")).expect("created");
+        std::fs::write(outer.path().join("d/.sysupdate.new.file"), "half").expect("written");
+        write(&root, Path::new("/d/file"), b"whole", 0o644).expect("written");
+        assert_eq!(
+            std::fs::read(outer.path().join("d/file")).expect("readable"),
+            b"whole"
+        );
+        assert!(!outer.path().join("d/.sysupdate.new.file").exists());
+    }
+
+    #[test]
+    fn symlink_is_replaced_and_a_directory_in_its_place_is_not() {
+        let (outer, root) = root();
+        let directory = root.directory(Path::new("/")).expect("opens");
+        for text in ["a", "b"] {
+            replace_symlink(
+                &root,
+                &directory,
+                OsStr::new("link"),
+                Path::new(text),
+                Durability::Synced,
+            )
+            .expect("linked");
+            assert_eq!(
+                std::fs::read_link(outer.path().join("link")).expect("a link"),
+                Path::new(text)
+            );
+        }
+        std::fs::create_dir(outer.path().join("taken")).expect("created");
+        let refused = replace_symlink(
+            &root,
+            &directory,
+            OsStr::new("taken"),
+            Path::new("a"),
+            Durability::Synced,
+        )
+        .expect_err("refused");
+        assert!(refused.to_string().contains("taken"), "{refused}");
+        assert!(!outer.path().join(".sysupdate.new.taken").exists());
+    }
+
+    #[test]
+    fn alternate_root_is_not_left_through_an_absolute_symlink() {
+        let (outer, root) = root();
+        std::fs::create_dir(outer.path().join("inside")).expect("created");
+        std::os::unix::fs::symlink("/inside", outer.path().join("link")).expect("linked");
+        write(&root, Path::new("/link/file"), b"x", 0o644).expect("written");
+        assert!(outer.path().join("inside/file").exists());
+        std::os::unix::fs::symlink("/../../../../etc", outer.path().join("escape"))
+            .expect("linked");
+        write(&root, Path::new("/escape/sysupdate-test"), b"x", 0o644)
+            .expect_err("there is no /etc inside the root");
+    }
+
+    #[test]
+    fn emptied_parents_go_up_to_the_target_directory() {
+        let (outer, root) = root();
+        write(&root, Path::new("/t/a/b/file"), b"x", 0o644).expect("written");
+        write(&root, Path::new("/t/a/other"), b"x", 0o644).expect("written");
+        let durability = Durability::Synced;
+        remove_file_and_empty_parents(&root, Path::new("/t/a/b/file"), Path::new("/t"), durability)
+            .expect("removed");
+        assert!(!outer.path().join("t/a/b").exists());
+        assert!(outer.path().join("t/a/other").exists());
+        remove_file_and_empty_parents(&root, Path::new("/t/a/other"), Path::new("/t"), durability)
+            .expect("removed");
+        assert!(outer.path().join("t").exists() && !outer.path().join("t/a").exists());
+    }
+}
