@@ -1,0 +1,205 @@
+//! Manifests as they were last seen, so that an unchanged one costs a single `304 Not Modified`.
+//!
+//! One file per URL below /var/cache/sysupdate. The cache is an optimisation and never an authority: what comes out of
+//! it is verified like what comes off the wire, a damaged entry is no entry, and one that cannot be written is no error.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+use crate::fetch::Validators;
+use crate::metadata::Sha256;
+use crate::root::Root;
+use crate::storage::atomic::{self, AtomicError, Durability};
+
+const DIRECTORY: &str = "/var/cache/sysupdate/manifests";
+/// No manifest is larger; with its signature and the first line.
+const LIMIT: u64 = 66 * 1024 * 1024;
+
+/// The cached manifests of a root.
+#[derive(Debug, Clone, Copy)]
+pub struct Cache<'a> {
+    root: &'a Root,
+}
+
+/// A manifest as the server delivered it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The bytes of the manifest, unpacked.
+    pub manifest: Vec<u8>,
+    /// What makes the next request conditional.
+    pub validators: Validators,
+    /// The signature that came with it, if one was asked for.
+    pub signature: Option<Vec<u8>>,
+}
+
+/// The first line of an entry.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    url: String,
+    validators: Validators,
+    manifest: usize,
+    signature: Option<usize>,
+    sha256: String,
+}
+
+impl<'a> Cache<'a> {
+    /// The cache of a root.
+    #[must_use]
+    pub fn new(root: &'a Root) -> Self {
+        Self { root }
+    }
+
+    /// What is known of a URL.
+    #[must_use]
+    pub fn load(&self, url: &str) -> Option<Document> {
+        let bytes = self.root.read(&path(url), LIMIT).ok()?;
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let header: Header = serde_json::from_slice(&bytes[..end]).ok()?;
+        let content = &bytes[end + 1..];
+        let whole = header
+            .manifest
+            .checked_add(header.signature.unwrap_or_default())?;
+        if header.url != url || content.len() != whole || digest(content) != header.sha256 {
+            return None;
+        }
+        let (manifest, signature) = content.split_at(header.manifest);
+        Some(Document {
+            manifest: manifest.to_vec(),
+            validators: header.validators,
+            signature: header.signature.map(|_| signature.to_vec()),
+        })
+    }
+
+    /// Remembers a document. Another run that is about to do the same is left to it.
+    ///
+    /// # Errors
+    /// When the entry cannot be written; the old one stands then.
+    pub fn store(&self, url: &str, document: &Document) -> Result<(), CacheError> {
+        let mut content = document.manifest.clone();
+        content.extend_from_slice(document.signature.as_deref().unwrap_or_default());
+        let header = Header {
+            url: url.to_owned(),
+            validators: document.validators.clone(),
+            manifest: document.manifest.len(),
+            signature: document.signature.as_ref().map(Vec::len),
+            sha256: digest(&content),
+        };
+        let path = path(url);
+        let name = path.file_name().unwrap_or_default();
+        let temporary: OsString = atomic::temporary_name(name);
+        let directory =
+            atomic::create_directory(self.root, Path::new(DIRECTORY), Durability::Unsynced)?;
+        // No run-wide lock protects the cache: the temporary file itself is the lock of its entry.
+        let flags = OFlags::WRONLY | OFlags::CREATE;
+        let mut file = directory.open(&temporary, flags, Mode::from_raw_mode(0o600))?;
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(());
+        }
+        let opened = rustix::fs::fstat(&file).map_err(io::Error::from)?;
+        if directory
+            .stat(&temporary)
+            .map_or(true, |named| named.st_ino != opened.st_ino)
+        {
+            // It became an entry between the opening and the lock: somebody else has stored the same.
+            return Ok(());
+        }
+        file.set_len(0)?;
+        serde_json::to_writer(&mut file, &header).map_err(io::Error::from)?;
+        file.write_all(b"\n")?;
+        file.write_all(&content)?;
+        // Unsynced: an entry that a power cut tears fails its digest.
+        atomic::rename(
+            self.root,
+            &directory,
+            &temporary,
+            name,
+            Durability::Unsynced,
+        )?;
+        Ok(())
+    }
+}
+
+/// An entry could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// A step on the file system failed.
+    #[error(transparent)]
+    Storage(#[from] AtomicError),
+    /// Writing failed.
+    #[error("cannot write to the manifest cache")]
+    Write(#[from] io::Error),
+}
+
+fn path(url: &str) -> PathBuf {
+    Path::new(DIRECTORY).join(digest(url.as_bytes()))
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256(sha2::Sha256::digest(bytes).into()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(signature: Option<&[u8]>) -> Document {
+        Document {
+            manifest: b"line\n".to_vec(),
+            validators: Validators {
+                etag: Some("\"1\"".to_owned()),
+                last_modified: None,
+            },
+            signature: signature.map(<[u8]>::to_vec),
+        }
+    }
+
+    #[test]
+    fn a_stored_document_is_loaded_as_it_was_and_replaced_by_the_next() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let root = Root::open(directory.path()).expect("it opens");
+        let cache = Cache::new(&root);
+        assert_eq!(cache.load("http://x/SHA256SUMS"), None);
+        for signature in [None, Some(b"sig".as_slice()), Some(b"".as_slice())] {
+            cache
+                .store("http://x/SHA256SUMS", &document(signature))
+                .expect("stored");
+            assert_eq!(cache.load("http://x/SHA256SUMS"), Some(document(signature)));
+        }
+        assert_eq!(cache.load("http://y/SHA256SUMS"), None);
+    }
+
+    #[test]
+    fn a_damaged_entry_is_no_entry() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let root = Root::open(directory.path()).expect("it opens");
+        let cache = Cache::new(&root);
+        let url = "http://x/SHA256SUMS";
+        cache
+            .store(url, &document(Some(b"signature")))
+            .expect("stored");
+        let file = directory
+            .path()
+            .join(path(url).strip_prefix("/").expect("absolute"));
+        let whole = std::fs::read(&file).expect("readable");
+        for cut in 0..whole.len() {
+            std::fs::write(&file, &whole[..cut]).expect("written");
+            assert_eq!(cache.load(url), None, "cut at {cut}");
+        }
+        for index in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[index] ^= 1;
+            std::fs::write(&file, &flipped).expect("written");
+            let loaded = cache.load(url);
+            // A flipped validator costs one full request; a flipped manifest must not come out.
+            assert!(
+                loaded.is_none_or(|loaded| loaded.manifest == document(None).manifest),
+                "flipped at {index}"
+            );
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Instances that are files in a directory.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use super::{Instance, Location, State};
+use crate::pattern::Patterns;
+use crate::root::{Directory, Root};
+
+/// Which names count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// A source: unfinished names are somebody else's work and ignored.
+    // compat: the original lists them and dies with an assertion (compat 2, B5.4 rule 4).
+    Source,
+    /// A target: unfinished names are instances in their state.
+    Target,
+}
+
+/// A directory that cannot be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The directory exists but does not open.
+    #[error("Failed to open directory '{}'", path.display())]
+    Open {
+        /// The outer path.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// An entry cannot be examined.
+    #[error("Failed to stat '{}'", path.display())]
+    Stat {
+        /// The outer path.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// Lists the regular files below `directory` that match, newest version first. A directory that is missing holds
+/// nothing (compat 2, B5.2).
+///
+/// # Errors
+/// When a directory exists and cannot be read.
+pub fn list(
+    root: &Root,
+    directory: &Path,
+    patterns: &Patterns,
+    side: Side,
+) -> Result<Vec<Instance>, FilesError> {
+    let top = match root.directory(directory) {
+        Ok(top) => top,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => {
+            return Err(FilesError::Open {
+                path: root.outer(directory),
+                source,
+            });
+        }
+    };
+    let mut walk = Walk {
+        root,
+        patterns,
+        side,
+        found: Vec::new(),
+    };
+    walk.directory(&top, "", State::Complete)?;
+    Ok(walk.found)
+}
+
+/// Names of unfinished files directly in `directory` that no pattern covers (what `RemoveTemporary=` removes).
+///
+/// # Errors
+/// When the directory exists and cannot be read.
+pub fn unclaimed_temporaries(
+    root: &Root,
+    directory: &Path,
+    patterns: &Patterns,
+) -> Result<Vec<PathBuf>, FilesError> {
+    let opened = match root.directory(directory) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => {
+            return Err(FilesError::Open {
+                path: root.outer(directory),
+                source,
+            });
+        }
+    };
+    let entries = opened.entries().map_err(|source| FilesError::Open {
+        path: root.outer(directory),
+        source,
+    })?;
+    Ok(entries
+        .into_iter()
+        .filter(|entry| entry.kind == FileType::RegularFile)
+        .filter(|entry| match entry.name.to_str().map(split_state) {
+            Some((State::Complete, _)) | None => false,
+            Some((_, name)) => patterns.match_path(name).metadata.is_none(),
+        })
+        .map(|entry| opened.path().join(entry.name))
+        .collect())
+}
+
+struct Walk<'a> {
+    root: &'a Root,
+    patterns: &'a Patterns,
+    side: Side,
+    found: Vec<Instance>,
+}
+
+impl Walk<'_> {
+    /// Looks at all entries of a directory whose names below the top are `prefix` + entry.
+    fn directory(
+        &mut self,
+        directory: &Directory,
+        prefix: &str,
+        inherited: State,
+    ) -> Result<(), FilesError> {
+        let entries = directory.entries().map_err(|source| FilesError::Open {
+            path: self.root.outer(directory.path()),
+            source,
+        })?;
+        for entry in entries {
+            // A name that is no UTF-8 cannot match: patterns are text.
+            let Some(raw) = entry.name.to_str() else {
+                continue;
+            };
+            let (own, name) = split_state(raw);
+            if own != State::Complete && self.side == Side::Source {
+                continue;
+            }
+            let state = if own == State::Complete {
+                inherited
+            } else {
+                own
+            };
+            let path = format!("{prefix}{name}");
+            match entry.kind {
+                FileType::RegularFile => self.file(directory, &entry.name, &path, state)?,
+                FileType::Directory
+                    if self.patterns.is_recursive() || self.patterns.match_path(&path).descend =>
+                {
+                    let below = match directory.subdirectory(&entry.name) {
+                        Ok(below) => below,
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                        Err(source) => {
+                            let path = self.root.outer(&directory.path().join(&entry.name));
+                            return Err(FilesError::Open { path, source });
+                        }
+                    };
+                    self.directory(&below, &format!("{path}/"), state)?;
+                }
+                // Symlinks, devices and pipes are never instances, nor ways to them.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        directory: &Directory,
+        name: &OsStr,
+        path: &str,
+        state: State,
+    ) -> Result<(), FilesError> {
+        let Some(mut metadata) = self.patterns.match_path(path).metadata else {
+            return Ok(());
+        };
+        let place = directory.path().join(name);
+        let stat = match directory.stat(name) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => {
+                return Err(FilesError::Stat {
+                    path: self.root.outer(&place),
+                    source,
+                });
+            }
+        };
+        let modified =
+            i128::from(stat.st_mtime) * 1_000_000 + i128::from(stat.st_mtime_nsec) / 1000;
+        metadata.mtime = metadata.mtime.or(u64::try_from(modified).ok());
+        metadata.mode = metadata.mode.or(Some(stat.st_mode & 0o775));
+        let changed = i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec);
+        self.found.push(Instance {
+            metadata,
+            location: Location::File {
+                path: place,
+                changed,
+            },
+            state,
+        });
+        Ok(())
+    }
+}
+
+/// Splits the mark of an unfinished file off its name.
+fn split_state(name: &str) -> (State, &str) {
+    for state in [State::Pending, State::Partial] {
+        if let Some(rest) = name.strip_prefix(state.prefix()) {
+            return (state, rest);
+        }
+    }
+    (State::Complete, name)
+}

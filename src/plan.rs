@@ -1,0 +1,608 @@
+//! What a run will do, decided before it does anything.
+//!
+//! Pure: a [`Resolution`] and a [`Request`] in, a [`Decision`] out. The executor obeys the plan and decides nothing.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use crate::definition::transfer::{BlobSource, FileTarget, Overrides, Route, Transfer};
+use crate::inventory::link::LinkState;
+use crate::inventory::{Instance, Inventory, Location, State};
+use crate::metadata::Metadata;
+use crate::pattern::RenderError;
+use crate::resolve::{Reason, Resolution, UpdateSet, exclusion};
+use crate::version::Version;
+
+/// What the user asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// A certain version, or the newest that fits.
+    pub version: Option<&'a str>,
+    /// How far to go.
+    pub goal: Goal,
+    /// Whether sources were asked.
+    pub reach: Reach,
+    /// `--instances-max=`: overrides the definitions.
+    pub instances_max: Option<u64>,
+}
+
+/// How far a run goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// Download and verify only.
+    Acquire,
+    /// Install and switch as well.
+    Install,
+}
+
+/// Whether sources take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Sources are asked.
+    Online,
+    /// `--offline`: only what is on this host counts.
+    Offline,
+}
+
+/// The outcome of planning.
+#[derive(Debug)]
+pub enum Decision<'a> {
+    /// There is nothing to install, for the reason given.
+    Nothing {
+        /// The reason.
+        idle: Idle<'a>,
+        /// Cut-off downloads of versions that their source no longer offers.
+        leftovers: Vec<Removal<'a>>,
+    },
+    /// This is to be done.
+    Do(Plan<'a>),
+}
+
+/// Why there is nothing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Idle<'a> {
+    /// No version is newer than what is installed.
+    UpToDate,
+    /// The version asked for is installed.
+    AlreadyInstalled(&'a Version),
+    /// The version asked for is acquired, and no more was asked.
+    AlreadyAcquired(&'a Version),
+}
+
+/// What a run will do.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The version to install.
+    pub version: &'a Version,
+    /// How far to go.
+    pub goal: Goal,
+    /// What to tell the user before it starts.
+    pub notices: Vec<String>,
+    /// One step per enabled transfer, in order.
+    pub steps: Vec<Step<'a>>,
+    /// What goes after the new version stands.
+    pub removals: Vec<Removal<'a>>,
+    /// Whether an earlier run left the version unfinished.
+    pub resumes: bool,
+}
+
+/// What happens for one transfer.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// The transfer.
+    pub transfer: &'a Transfer,
+    /// Where the version will stand: an inner path.
+    pub path: PathBuf,
+    /// How it comes there.
+    pub action: Action<'a>,
+}
+
+/// How a version comes to stand in its place.
+#[derive(Debug)]
+pub enum Action<'a> {
+    /// It stands there already.
+    Keep,
+    /// It is pending at this path.
+    Install(&'a Path),
+    /// It is fetched from its source.
+    Acquire {
+        /// The instance of the source.
+        source: &'a Instance,
+        /// All that is known of it, explicit settings included.
+        metadata: Metadata,
+    },
+}
+
+/// A file to be removed.
+#[derive(Debug, Clone)]
+pub struct Removal<'a> {
+    /// The transfer it belongs to.
+    pub transfer: &'a Transfer,
+    /// Its inner path.
+    pub path: &'a Path,
+    /// Its version.
+    pub version: &'a Version,
+    /// Why it goes.
+    pub kind: RemovalKind,
+}
+
+/// Why a file goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemovalKind {
+    /// More versions are kept than wanted.
+    Old,
+    /// A download that was cut off.
+    Partial,
+    /// Acquired and never installed.
+    Pending,
+    /// The transfer's feature is off.
+    Disabled,
+}
+
+impl RemovalKind {
+    /// The words of the message.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Old => "old",
+            Self::Partial => "old partial",
+            Self::Pending => "old pending",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Nothing by that name.
+    #[error("Update '{0}' not found.")]
+    NotFound(String),
+    /// Below `MinVersion=`.
+    #[error("Selected update '{0}' is obsolete, refusing.")]
+    Obsolete(Version),
+    /// Kept out by a setting of ours.
+    #[error("Selected update '{version}' is excluded, refusing: {reason}")]
+    Excluded {
+        /// The version.
+        version: Version,
+        /// The setting.
+        reason: Reason,
+    },
+    /// A source does not offer it.
+    #[error("Selected update '{version}' is incomplete at its source: transfer {} lacks it.", lacking.join(", "))]
+    Unobtainable {
+        /// The version.
+        version: Version,
+        /// The transfers.
+        lacking: Vec<String>,
+    },
+    /// Unfinished, and cannot be finished now.
+    #[error(
+        "Selected update '{0}' is already acquired and partially installed. Vacuum it to try installing again."
+    )]
+    Stuck(Version),
+    /// The target's name cannot be formed.
+    #[error("cannot name version '{version}' of transfer '{transfer}'")]
+    Name {
+        /// The version.
+        version: Version,
+        /// The transfer.
+        transfer: String,
+        /// The cause.
+        source: RenderError,
+    },
+}
+
+impl PlanError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotFound(_) => {
+                Some("`sysupdate list` shows the versions that are installed or offered")
+            }
+            Self::Excluded { .. } => {
+                Some("`sysupdate list --why` shows the reason of each version")
+            }
+            Self::Unobtainable { .. } => {
+                Some("wait until the publisher has released every part of it")
+            }
+            Self::Obsolete(_) | Self::Stuck(_) | Self::Name { .. } => None,
+        }
+    }
+}
+
+/// Decides what a request leads to. `transfers` are all of the component, disabled ones too.
+///
+/// # Errors
+/// When the request cannot or must not be fulfilled.
+pub fn decide<'a>(
+    resolution: &Resolution<'a>,
+    transfers: &[(&'a Transfer, &'a Inventory)],
+    request: Request<'_>,
+) -> Result<Decision<'a>, PlanError> {
+    let mut notices = Vec::new();
+    let selected = match request.version {
+        Some(text) => explicit(resolution, text, request, &mut notices)?,
+        None => newest(resolution, request)?,
+    };
+    let set = match selected {
+        Selected::Set(set) => set,
+        Selected::Idle(idle) => {
+            let leftovers = match (request.reach, request.version) {
+                (Reach::Online, None) => leftovers(resolution),
+                _ => Vec::new(),
+            };
+            return Ok(Decision::Nothing { idle, leftovers });
+        }
+    };
+    let pending = !set.is_complete()
+        && set.parts.iter().all(|part| {
+            part.installed
+                .is_some_and(|instance| matches!(instance.state, State::Complete | State::Pending))
+        });
+    if pending {
+        notices.push(format!(
+            "Selected update '{}' is already acquired and pending installation.",
+            set.version
+        ));
+        if request.goal == Goal::Acquire {
+            let idle = Idle::AlreadyAcquired(set.version);
+            return Ok(Decision::Nothing {
+                idle,
+                leftovers: Vec::new(),
+            });
+        }
+    } else if set.is_incomplete() && !set.is_partial() {
+        notices.push(format!(
+            "Selected update '{}' is already installed, but incomplete. Repairing.",
+            set.version
+        ));
+    }
+    let mut steps = Vec::with_capacity(set.parts.len());
+    for ((transfer, _), part) in resolution.transfers.iter().zip(&set.parts) {
+        steps.push(step(transfer, set, part.installed, part.available)?);
+    }
+    let removals = removals(
+        transfers,
+        Some((set.version, request.goal)),
+        request.instances_max,
+    );
+    let resumes = set.is_partial();
+    Ok(Decision::Do(Plan {
+        version: set.version,
+        goal: request.goal,
+        notices,
+        steps,
+        removals,
+        resumes,
+    }))
+}
+
+enum Selected<'a, 'r> {
+    Set(&'r UpdateSet<'a>),
+    Idle(Idle<'a>),
+}
+
+fn newest<'a, 'r>(
+    resolution: &'r Resolution<'a>,
+    request: Request<'_>,
+) -> Result<Selected<'a, 'r>, PlanError> {
+    if let Some(candidate) = resolution.candidate {
+        return Ok(Selected::Set(&resolution.sets[candidate]));
+    }
+    // Without its source an unfinished version cannot be finished; with it, one that vanished is merely a leftover.
+    let newer = &resolution.sets[..resolution.newest_complete.unwrap_or(resolution.sets.len())];
+    let unfinished = newer
+        .iter()
+        .find(|set| set.is_partial() && exclusion(&resolution.transfers, set.version).is_none());
+    match (unfinished, resolution.newest_complete) {
+        (Some(set), _) if request.reach == Reach::Offline => {
+            Err(PlanError::Stuck(set.version.clone()))
+        }
+        (_, Some(complete))
+            if !resolution.stale_links.is_empty() && request.goal == Goal::Install =>
+        {
+            Ok(Selected::Set(&resolution.sets[complete]))
+        }
+        _ => Ok(Selected::Idle(Idle::UpToDate)),
+    }
+}
+
+fn explicit<'a, 'r>(
+    resolution: &'r Resolution<'a>,
+    text: &str,
+    request: Request<'_>,
+    notices: &mut Vec<String>,
+) -> Result<Selected<'a, 'r>, PlanError> {
+    let not_found = || PlanError::NotFound(text.to_owned());
+    let version: Version = text.parse().map_err(|_| not_found())?;
+    let index = resolution.find(&version).ok_or_else(not_found)?;
+    let set = &resolution.sets[index];
+    if !set.is_listed() {
+        return Err(not_found());
+    }
+    if set.is_complete() {
+        let unfinished =
+            resolution.newest_complete == Some(index) && !resolution.stale_links.is_empty();
+        if unfinished && request.goal == Goal::Install {
+            return Ok(Selected::Set(set));
+        }
+        return Ok(Selected::Idle(Idle::AlreadyInstalled(set.version)));
+    }
+    if set.obsolete {
+        return Err(PlanError::Obsolete(set.version.clone()));
+    }
+    if let Some(reason) = exclusion(&resolution.transfers, set.version) {
+        return Err(PlanError::Excluded {
+            version: set.version.clone(),
+            reason,
+        });
+    }
+    if !set.is_obtainable() {
+        return Err(match (set.is_partial(), request.reach) {
+            (true, Reach::Offline) => PlanError::Stuck(set.version.clone()),
+            _ => PlanError::Unobtainable {
+                version: set.version.clone(),
+                lacking: resolution.lacking(index),
+            },
+        });
+    }
+    if resolution.sets[..index].iter().any(UpdateSet::is_listed) {
+        notices.push(format!(
+            "Selected update '{text}' is not the newest, proceeding anyway."
+        ));
+    }
+    if resolution
+        .newest_complete
+        .is_some_and(|newest| newest < index)
+    {
+        notices.push(format!(
+            "Selected update '{text}' is older than newest installed version, proceeding anyway."
+        ));
+    }
+    Ok(Selected::Set(set))
+}
+
+fn step<'a>(
+    transfer: &'a Transfer,
+    set: &UpdateSet<'a>,
+    installed: Option<&'a Instance>,
+    available: Option<&'a Instance>,
+) -> Result<Step<'a>, PlanError> {
+    if let Some(Instance {
+        state,
+        location: Location::File { path, .. },
+        ..
+    }) = installed
+    {
+        match state {
+            State::Complete => {
+                return Ok(Step {
+                    transfer,
+                    path: path.clone(),
+                    action: Action::Keep,
+                });
+            }
+            State::Pending => {
+                return Ok(Step {
+                    transfer,
+                    path: final_path(path),
+                    action: Action::Install(path),
+                });
+            }
+            State::Partial => {}
+        }
+    }
+    let source = available.ok_or_else(|| PlanError::Unobtainable {
+        version: set.version.clone(),
+        lacking: vec![transfer.id.clone()],
+    })?;
+    let Route::Blob { target, .. } = &transfer.route;
+    let metadata = merged(&source.metadata, &target.overrides);
+    let pattern = target
+        .patterns
+        .first()
+        .expect("a target without patterns is refused when it is read");
+    let name = pattern
+        .render(&metadata)
+        .map_err(|source| PlanError::Name {
+            version: set.version.clone(),
+            transfer: transfer.id.clone(),
+            source,
+        })?;
+    let path = target.directory.join(name.trim_start_matches('/'));
+    Ok(Step {
+        transfer,
+        path,
+        action: Action::Acquire { source, metadata },
+    })
+}
+
+/// What the source says, explicit settings first (compat 2, B3.2).
+fn merged(source: &Metadata, overrides: &Overrides) -> Metadata {
+    Metadata {
+        version: source.version.clone(),
+        partition_uuid: overrides.partition_uuid.or(source.partition_uuid),
+        partition_flags: overrides.partition_flags.or(source.partition_flags),
+        no_auto: overrides.no_auto.or(source.no_auto),
+        grow_file_system: overrides.grow_file_system.or(source.grow_file_system),
+        read_only: overrides.read_only.or(source.read_only),
+        mode: overrides.mode.or(source.mode),
+        tries_done: overrides.tries_done.or(source.tries_done),
+        tries_left: overrides.tries_left.or(source.tries_left),
+        mtime: source.mtime,
+        size: source.size,
+        sha256: source.sha256,
+    }
+}
+
+/// The path of an unfinished file once it is installed.
+fn final_path(path: &Path) -> PathBuf {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let stripped = name.strip_prefix(State::Pending.prefix()).unwrap_or(name);
+    path.with_file_name(stripped)
+}
+
+/// What is to be removed once `planned` stands; without it, what `vacuum` removes.
+///
+/// Oldest first. Never a protected version, never the planned one, never what a current symlink resolves to, and,
+/// where there is no symlink, never the newest complete version.
+#[must_use]
+pub fn removals<'a>(
+    transfers: &[(&'a Transfer, &'a Inventory)],
+    planned: Option<(&Version, Goal)>,
+    instances_max: Option<u64>,
+) -> Vec<Removal<'a>> {
+    let mut removals = Vec::new();
+    for (transfer, inventory) in transfers {
+        let removal = |instance: &'a Instance, kind| {
+            let path = instance.path()?;
+            Some(Removal {
+                transfer,
+                path,
+                version: &instance.metadata.version,
+                kind,
+            })
+        };
+        if !transfer.enabled {
+            removals.extend(
+                inventory
+                    .installed
+                    .iter()
+                    .filter_map(|gone| removal(gone, RemovalKind::Disabled)),
+            );
+            continue;
+        }
+        if planned.is_none_or(|(_, goal)| goal == Goal::Install) {
+            let excess = excess(
+                transfer,
+                inventory,
+                planned.map(|(version, _)| version),
+                instances_max,
+            );
+            removals.extend(
+                excess
+                    .into_iter()
+                    .filter_map(|gone| removal(gone, RemovalKind::Old)),
+            );
+        }
+        for instance in &inventory.installed {
+            let kind = match instance.state {
+                State::Complete => continue,
+                State::Pending => RemovalKind::Pending,
+                State::Partial => RemovalKind::Partial,
+            };
+            if planned.is_none_or(|(version, _)| instance.metadata.version != *version) {
+                removals.extend(removal(instance, kind));
+            }
+        }
+    }
+    removals
+}
+
+/// Cut-off downloads that nothing can complete any more.
+fn leftovers<'a>(resolution: &Resolution<'a>) -> Vec<Removal<'a>> {
+    let mut leftovers = Vec::new();
+    for set in resolution
+        .sets
+        .iter()
+        .filter(|set| set.is_partial() && !set.is_obtainable())
+    {
+        for ((transfer, _), part) in resolution.transfers.iter().zip(&set.parts) {
+            if let Some(
+                instance @ Instance {
+                    state: State::Partial,
+                    ..
+                },
+            ) = part.installed
+                && let Some(path) = instance.path()
+            {
+                leftovers.push(Removal {
+                    transfer,
+                    path,
+                    version: set.version,
+                    kind: RemovalKind::Partial,
+                });
+            }
+        }
+    }
+    leftovers
+}
+
+/// The complete instances of one transfer that exceed what is to be kept, oldest first.
+fn excess<'a>(
+    transfer: &Transfer,
+    inventory: &'a Inventory,
+    planned: Option<&Version>,
+    instances_max: Option<u64>,
+) -> Vec<&'a Instance> {
+    let complete = || {
+        inventory
+            .installed
+            .iter()
+            .filter(|instance| instance.state == State::Complete)
+    };
+    let mut versions: Vec<&Version> = complete()
+        .map(|instance| &instance.metadata.version)
+        .collect();
+    versions.dedup();
+    let joins = planned.is_some_and(|planned| !versions.contains(&planned));
+    let kept = instances_max.unwrap_or(transfer.instances_max);
+    let mut surplus = (versions.len() as u64 + u64::from(joins)).saturating_sub(kept);
+    let linked = match inventory.link.as_ref().map(|link| &link.state) {
+        Some(LinkState::To(destination)) => complete()
+            .find(|instance| instance.path() == Some(destination))
+            .map(|linked| &linked.metadata.version),
+        _ => None,
+    };
+    // With a plan the link leads to the planned version by the time something is removed.
+    let pinned = planned.or(linked).or(versions.first().copied());
+    let mut gone = Vec::new();
+    for version in versions.iter().rev() {
+        if surplus == 0 {
+            break;
+        }
+        if pinned == Some(*version) || transfer.protected.contains(version) {
+            continue;
+        }
+        gone.extend(complete().filter(|instance| instance.metadata.version == **version));
+        surplus -= 1;
+    }
+    gone
+}
+
+/// How many versions, and how many disabled transfers, a list of removals is about.
+#[must_use]
+pub fn count(removals: &[Removal<'_>]) -> (usize, usize) {
+    let versions: BTreeSet<&Version> = removals
+        .iter()
+        .filter(|gone| gone.kind != RemovalKind::Disabled)
+        .map(|gone| gone.version)
+        .collect();
+    let transfers: BTreeSet<&str> = removals
+        .iter()
+        .filter(|gone| gone.kind == RemovalKind::Disabled)
+        .map(|gone| gone.transfer.id.as_str())
+        .collect();
+    (versions.len(), transfers.len())
+}
+
+/// The target of a transfer.
+#[must_use]
+pub fn target(transfer: &Transfer) -> &FileTarget {
+    let Route::Blob { target, .. } = &transfer.route;
+    target
+}
+
+/// The source of a transfer.
+#[must_use]
+pub fn source(transfer: &Transfer) -> &BlobSource {
+    let Route::Blob { source, .. } = &transfer.route;
+    source
+}
+
+#[cfg(test)]
+mod tests;

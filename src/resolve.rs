@@ -1,0 +1,482 @@
+//! Decides which version is newest, current, and next, and says why of every version.
+//!
+//! Pure: inventories in, a [`Resolution`] out. An *update set* is one version over all enabled transfers of a
+//! component (compat 3, section 3.1); versions that are equal in the version order are one set.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::definition::transfer::{Located, Origin, Transfer};
+use crate::inventory::link::{Link, LinkState};
+use crate::inventory::{Instance, Inventory, Location, State};
+use crate::version::Version;
+
+/// One version over all enabled transfers.
+#[derive(Debug, Clone)]
+pub struct UpdateSet<'a> {
+    /// The version, in the spelling of the first instance.
+    pub version: &'a Version,
+    /// One part per enabled transfer, in order.
+    pub parts: Vec<Part<'a>>,
+    /// Older than `MinVersion=` of a transfer.
+    pub obsolete: bool,
+    /// Named by `ProtectVersion=` of a transfer.
+    pub protected: bool,
+}
+
+/// What one transfer knows of a version.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// The best instance of the target: complete before pending before partial.
+    pub installed: Option<&'a Instance>,
+    /// The instance of the source.
+    pub available: Option<&'a Instance>,
+}
+
+impl Part<'_> {
+    fn state(&self) -> Option<State> {
+        self.installed.map(|instance| instance.state)
+    }
+}
+
+impl UpdateSet<'_> {
+    /// Whether any transfer holds something of it, finished or not.
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        self.parts.iter().any(|part| part.installed.is_some())
+    }
+
+    /// Whether every transfer holds it under its final name.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.parts
+            .iter()
+            .all(|part| part.state() == Some(State::Complete))
+    }
+
+    /// Whether it is installed, but a transfer lacks it.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        self.is_installed() && self.parts.iter().any(|part| part.installed.is_none())
+    }
+
+    /// Whether a part was left unfinished.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.parts
+            .iter()
+            .any(|part| part.state() == Some(State::Partial))
+    }
+
+    /// Whether a part is acquired and waits for its installation.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.parts
+            .iter()
+            .any(|part| part.state() == Some(State::Pending))
+    }
+
+    /// Whether every source offers it.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        !self.parts.is_empty() && self.parts.iter().all(|part| part.available.is_some())
+    }
+
+    /// Whether it is offered or installed; a version that only some sources offer is neither.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.is_installed() || self.is_available()
+    }
+
+    /// Whether all that is missing can be had: from what is pending here, or from its source.
+    #[must_use]
+    pub fn is_obtainable(&self) -> bool {
+        self.parts.iter().all(|part| {
+            matches!(part.state(), Some(State::Complete | State::Pending))
+                || part.available.is_some()
+        })
+    }
+}
+
+/// Why a version is, or is not, what `update` would install.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// It is what `update` installs next.
+    Candidate,
+    /// It is what runs, and nothing is missing.
+    Current,
+    /// It is installed beside a newer one.
+    Superseded,
+    /// It is not newer than the newest installed version.
+    TooOld {
+        /// The newest version that is completely installed.
+        installed: Version,
+    },
+    /// A newer one is chosen.
+    NotNewest {
+        /// The candidate.
+        candidate: Version,
+    },
+    /// A setting excludes it.
+    Excluded {
+        /// Which, and by what.
+        rule: Rule,
+        /// Where it is set.
+        origin: Origin,
+    },
+    /// Some of the sources do not offer it.
+    IncompleteAtSource {
+        /// The transfers whose source lacks it.
+        lacking: Vec<String>,
+    },
+    /// It is installed in part, and the missing rest is not to be had.
+    Unobtainable {
+        /// The transfers whose source lacks it.
+        lacking: Vec<String>,
+    },
+    /// It was left unfinished and nothing needs it.
+    Leftover,
+}
+
+/// A setting that excludes a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// `MinVersion=`.
+    Minimum(Version),
+    /// `MaxVersion=`.
+    Maximum(Version),
+    /// `X-VersionRange=`, `range`.
+    Range(String),
+    /// `X-SkipVersion=`, `skip`.
+    Skip,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Minimum(bound) => write!(formatter, "older than the minimum version {bound}"),
+            Self::Maximum(bound) => write!(formatter, "newer than the maximum version {bound}"),
+            Self::Range(range) => write!(formatter, "outside the version range {range}"),
+            Self::Skip => formatter.write_str("on the list of versions to skip"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Candidate => formatter.write_str("newest version that fits"),
+            Self::Current => formatter.write_str("installed and current"),
+            Self::Superseded => formatter.write_str("installed beside a newer version"),
+            Self::TooOld { installed } => {
+                write!(formatter, "not newer than the installed {installed}")
+            }
+            Self::NotNewest { candidate } => {
+                write!(formatter, "older than the candidate {candidate}")
+            }
+            Self::Excluded { rule, origin } => write!(formatter, "{rule} ({origin})"),
+            Self::IncompleteAtSource { lacking } => {
+                write!(
+                    formatter,
+                    "incomplete: the source of transfer {} lacks it",
+                    lacking.join(", ")
+                )
+            }
+            Self::Unobtainable { lacking } => {
+                write!(
+                    formatter,
+                    "incomplete here, and the source of transfer {} lacks it",
+                    lacking.join(", ")
+                )
+            }
+            Self::Leftover => formatter.write_str("left unfinished, not needed"),
+        }
+    }
+}
+
+/// What is known of one component's versions.
+#[derive(Debug, Clone)]
+pub struct Resolution<'a> {
+    /// The enabled transfers and what they know, in order.
+    pub transfers: Vec<(&'a Transfer, &'a Inventory)>,
+    /// All versions, newest first.
+    pub sets: Vec<UpdateSet<'a>>,
+    /// The version that counts as current: the newest that is installed, finished or not, unless a current symlink
+    /// was deliberately set to an older one.
+    pub current: Option<usize>,
+    /// The newest version that is complete.
+    pub newest_complete: Option<usize>,
+    /// What `update` would install.
+    pub candidate: Option<usize>,
+    /// Transfers (by index) whose current symlink is missing, dangling or left behind by an installation that was
+    /// cut off, although the newest complete version stands.
+    pub stale_links: Vec<usize>,
+}
+
+impl<'a> Resolution<'a> {
+    /// Resolves the inventories of the enabled transfers of one component.
+    #[must_use]
+    pub fn new(transfers: &[(&'a Transfer, &'a Inventory)]) -> Self {
+        let sets = update_sets(transfers);
+        let newest_complete = sets.iter().position(UpdateSet::is_complete);
+        let candidate = candidate(&sets, transfers, newest_complete);
+        let chosen = newest_complete.and_then(|newest| chosen_by_link(&sets, transfers, newest));
+        let newest_installed = sets.iter().position(UpdateSet::is_installed);
+        let current = match (newest_installed, newest_complete) {
+            (Some(installed), Some(complete)) if installed == complete => chosen.or(Some(complete)),
+            (installed, _) => installed,
+        };
+        let stale_links = match (newest_complete, chosen) {
+            (Some(newest), None) => stale_links(&sets[newest], transfers),
+            _ => Vec::new(),
+        };
+        Self {
+            transfers: transfers.to_vec(),
+            sets,
+            current,
+            newest_complete,
+            candidate,
+            stale_links,
+        }
+    }
+
+    /// The set of a version, by the version order.
+    #[must_use]
+    pub fn find(&self, version: &Version) -> Option<usize> {
+        self.sets.iter().position(|set| set.version == version)
+    }
+
+    /// What `check-new` answers: the candidate, or the installed version whose link has yet to be moved.
+    #[must_use]
+    pub fn offered(&self) -> Option<&UpdateSet<'a>> {
+        let unfinished = if self.stale_links.is_empty() {
+            None
+        } else {
+            self.newest_complete
+        };
+        self.candidate.or(unfinished).map(|index| &self.sets[index])
+    }
+
+    /// Why a version is, or is not, what `update` would install.
+    #[must_use]
+    pub fn reason(&self, index: usize) -> Reason {
+        let set = &self.sets[index];
+        if self.candidate == Some(index) {
+            return Reason::Candidate;
+        }
+        if set.is_complete() {
+            return if self.current == Some(index) {
+                Reason::Current
+            } else {
+                Reason::Superseded
+            };
+        }
+        if let Some(excluded) = exclusion(&self.transfers, set.version) {
+            return excluded;
+        }
+        if !set.is_obtainable() {
+            let lacking = self.lacking(index);
+            return if set.is_installed() {
+                Reason::Unobtainable { lacking }
+            } else {
+                Reason::IncompleteAtSource { lacking }
+            };
+        }
+        match (self.candidate, self.newest_complete) {
+            (Some(better), _) if better < index => Reason::NotNewest {
+                candidate: self.sets[better].version.clone(),
+            },
+            (_, Some(installed)) => Reason::TooOld {
+                installed: self.sets[installed].version.clone(),
+            },
+            _ => Reason::Leftover,
+        }
+    }
+
+    /// The transfers that can get a version neither from their target's pending instances nor from their source.
+    #[must_use]
+    pub fn lacking(&self, index: usize) -> Vec<String> {
+        let has = |part: &Part<'_>| {
+            part.available.is_some()
+                || matches!(part.state(), Some(State::Complete | State::Pending))
+        };
+        let parts = self.transfers.iter().zip(&self.sets[index].parts);
+        parts
+            .filter(|(_, part)| !has(part))
+            .map(|((transfer, _), _)| transfer.id.clone())
+            .collect()
+    }
+}
+
+/// Which setting of which transfer keeps a version from being installed.
+#[must_use]
+pub fn exclusion(transfers: &[(&Transfer, &Inventory)], version: &Version) -> Option<Reason> {
+    let excluded = |rule, origin: &Origin| {
+        Some(Reason::Excluded {
+            rule,
+            origin: origin.clone(),
+        })
+    };
+    for (transfer, _) in transfers {
+        if let Some(Located { value, origin }) = &transfer.min_version
+            && version < value
+        {
+            return excluded(Rule::Minimum(value.clone()), origin);
+        }
+        if let Some(Located { value, origin }) = &transfer.max_version
+            && version > value
+        {
+            return excluded(Rule::Maximum(value.clone()), origin);
+        }
+        if let Some(Located { value, origin }) = &transfer.range
+            && !value.contains(version)
+        {
+            return excluded(Rule::Range(value.to_string()), origin);
+        }
+        if let Some(Located { origin, .. }) =
+            transfer.skip.iter().find(|skip| skip.value == *version)
+        {
+            return excluded(Rule::Skip, origin);
+        }
+    }
+    None
+}
+
+/// Groups the instances of all transfers by version: one sort over all of them, linear otherwise.
+fn update_sets<'a>(transfers: &[(&'a Transfer, &'a Inventory)]) -> Vec<UpdateSet<'a>> {
+    let mut found: Vec<(&'a Instance, usize, Side)> = Vec::new();
+    for (index, (_, inventory)) in transfers.iter().enumerate() {
+        found.extend(
+            inventory
+                .installed
+                .iter()
+                .map(|instance| (instance, index, Side::Target)),
+        );
+        found.extend(
+            inventory
+                .available
+                .iter()
+                .map(|instance| (instance, index, Side::Source)),
+        );
+    }
+    // Stable: within a version the order of transfers, target before source, and of each listing stays.
+    found.sort_by(|left, right| right.0.metadata.version.cmp(&left.0.metadata.version));
+    let mut sets: Vec<UpdateSet<'a>> = Vec::new();
+    for (instance, index, side) in found {
+        let version = &instance.metadata.version;
+        if sets.last().is_none_or(|set| set.version != version) {
+            sets.push(UpdateSet {
+                version,
+                parts: vec![
+                    Part {
+                        installed: None,
+                        available: None
+                    };
+                    transfers.len()
+                ],
+                obsolete: transfers.iter().any(|(transfer, _)| {
+                    transfer
+                        .min_version
+                        .as_ref()
+                        .is_some_and(|minimum| *version < minimum.value)
+                }),
+                protected: transfers
+                    .iter()
+                    .any(|(transfer, _)| transfer.protected.contains(version)),
+            });
+        }
+        let Some(part) = sets.last_mut().map(|set| &mut set.parts[index]) else {
+            continue;
+        };
+        match side {
+            // Complete before pending before partial.
+            Side::Target
+                if part
+                    .installed
+                    .is_none_or(|best| instance.state < best.state) =>
+            {
+                part.installed = Some(instance);
+            }
+            Side::Target => {}
+            // compat: of several manifest lines for one name the last counts (compat 2, B5.3 rule 3).
+            Side::Source => part.available = Some(instance),
+        }
+    }
+    sets
+}
+
+enum Side {
+    Target,
+    Source,
+}
+
+/// The newest set that is worth installing: newer than all that is complete, admitted by every setting, obtainable.
+fn candidate(
+    sets: &[UpdateSet<'_>],
+    transfers: &[(&Transfer, &Inventory)],
+    newest_complete: Option<usize>,
+) -> Option<usize> {
+    let end = newest_complete.unwrap_or(sets.len());
+    sets[..end]
+        .iter()
+        .position(|set| set.is_obtainable() && exclusion(transfers, set.version).is_none())
+}
+
+/// The older version that the current symlinks were deliberately set to, if they were.
+///
+/// An installation that was cut off between its last rename and its link leaves the link on an older version, and so
+/// does an operator who went back. The two are told apart by what the older file's inode says: going back fetches
+/// and renames the older file after the newer one stood. A link that was left behind points to a file that is older
+/// on disk as well, and is repaired.
+fn chosen_by_link(
+    sets: &[UpdateSet<'_>],
+    transfers: &[(&Transfer, &Inventory)],
+    newest: usize,
+) -> Option<usize> {
+    let mut chosen = None;
+    for (index, (_, inventory)) in transfers.iter().enumerate() {
+        let Some(Link {
+            state: LinkState::To(destination),
+            ..
+        }) = &inventory.link
+        else {
+            continue;
+        };
+        let set = sets
+            .iter()
+            .position(|set| set.is_complete() && holds(&set.parts[index], destination))?;
+        let later =
+            set != newest && changed(&sets[set].parts[index]) > changed(&sets[newest].parts[index]);
+        if !later || chosen.is_some_and(|other| other != set) {
+            return None;
+        }
+        chosen = Some(set);
+    }
+    chosen
+}
+
+fn stale_links(newest: &UpdateSet<'_>, transfers: &[(&Transfer, &Inventory)]) -> Vec<usize> {
+    let stale = |index: &usize| {
+        let (_, inventory) = transfers[*index];
+        match inventory.link.as_ref().map(|link| &link.state) {
+            None => false,
+            Some(LinkState::To(destination)) => !holds(&newest.parts[*index], destination),
+            Some(LinkState::Missing | LinkState::Dangling | LinkState::Occupied) => true,
+        }
+    };
+    (0..transfers.len()).filter(stale).collect()
+}
+
+fn holds(part: &Part<'_>, path: &Path) -> bool {
+    part.installed.and_then(Instance::path) == Some(path)
+}
+
+fn changed(part: &Part<'_>) -> Option<i128> {
+    match part.installed.map(|instance| &instance.location) {
+        Some(Location::File { changed, .. }) => Some(*changed),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,302 @@
+use super::*;
+use crate::definition::transfer::{
+    Activation, BlobSource, DirectorySource, FileTarget, Overrides, Route, Verification,
+};
+use crate::metadata::Metadata;
+use crate::pattern::{Pattern, Patterns};
+
+/// A transfer that does nothing special.
+pub(crate) fn transfer(id: &str) -> Transfer {
+    let patterns = Patterns::from("x_@v".parse::<Pattern>().expect("a pattern"));
+    Transfer {
+        id: id.to_owned(),
+        file: "/etc/sysupdate.d/x.transfer".into(),
+        description: None,
+        min_version: None,
+        max_version: None,
+        range: None,
+        skip: Vec::new(),
+        protected: Vec::new(),
+        verification: Verification::Skip,
+        changelog: Vec::new(),
+        appstream: Vec::new(),
+        features: Vec::new(),
+        requisite_features: Vec::new(),
+        enabled: true,
+        route: Route::Blob {
+            source: BlobSource::Directory(DirectorySource {
+                path: "/source".into(),
+                patterns: patterns.clone(),
+            }),
+            target: FileTarget {
+                directory: format!("/target-{id}").into(),
+                patterns,
+                current_symlink: Some("x".into()),
+                overrides: Overrides::default(),
+            },
+        },
+        instances_max: 3,
+        remove_temporary: true,
+        activation: Activation::default(),
+    }
+}
+
+pub(crate) fn version(text: &str) -> Version {
+    text.parse().expect("a version")
+}
+
+/// A place in a definition file.
+pub(crate) fn located<T>(value: T) -> Located<T> {
+    Located {
+        value,
+        origin: Origin {
+            file: "/etc/sysupdate.d/x.transfer".into(),
+            line: 7,
+        },
+    }
+}
+
+/// An instance of a target; `changed` is when it was installed.
+pub(crate) fn local(id: &str, text: &str, state: State, changed: i128) -> Instance {
+    let path = format!("/target-{id}/{}x_{text}", state.prefix()).into();
+    Instance {
+        metadata: Metadata::new(version(text)),
+        location: Location::File { path, changed },
+        state,
+    }
+}
+
+fn remote(text: &str) -> Instance {
+    let location = Location::Remote {
+        name: format!("x_{text}"),
+    };
+    Instance {
+        metadata: Metadata::new(version(text)),
+        location,
+        state: State::Complete,
+    }
+}
+
+/// An inventory: offered versions, complete versions (installed in this order), the version the link leads to.
+pub(crate) fn inventory(
+    id: &str,
+    available: &[&str],
+    complete: &[&str],
+    link: Option<&str>,
+) -> Inventory {
+    let installed = (1..)
+        .zip(complete)
+        .map(|(time, text)| local(id, text, State::Complete, time));
+    let mut inventory = Inventory {
+        available: available.iter().map(|text| remote(text)).collect(),
+        installed: installed.collect(),
+        link: None,
+    };
+    inventory.link = Some(Link {
+        path: format!("/target-{id}/x").into(),
+        state: link.map_or(LinkState::Missing, |text| {
+            LinkState::To(format!("/target-{id}/x_{text}").into())
+        }),
+    });
+    crate::inventory::sort(&mut inventory.installed, |_, _| {});
+    crate::inventory::sort(&mut inventory.available, |_, _| {});
+    inventory
+}
+
+fn named<'a>(resolution: &Resolution<'a>, index: Option<usize>) -> Option<&'a str> {
+    index.map(|index| resolution.sets[index].version.as_str())
+}
+
+#[test]
+fn candidate_is_the_newest_version_beyond_what_is_complete() {
+    let one = transfer("a");
+    for (available, complete, expected, why) in [
+        (&["1", "2"][..], &[][..], Some("2"), "nothing is installed"),
+        (&["1", "2"], &["1"], Some("2"), "a newer one is offered"),
+        (&["1", "2"], &["2"], None, "the newest is installed"),
+        (&["1"], &["2"], None, "only an older one is offered"),
+        (&[], &["1"], None, "nothing is offered"),
+        (
+            &["1.00"],
+            &["1.0"],
+            None,
+            "another spelling of the same version",
+        ),
+    ] {
+        let inventory = inventory("a", available, complete, complete.last().copied());
+        let resolution = Resolution::new(&[(&one, &inventory)]);
+        assert_eq!(named(&resolution, resolution.candidate), expected, "{why}");
+    }
+}
+
+#[test]
+fn candidate_skips_versions_that_one_source_lacks() {
+    let (one, two) = (transfer("a"), transfer("b"));
+    let (first, second) = (
+        inventory("a", &["1", "2", "3"], &[], None),
+        inventory("b", &["1", "3~rc"], &[], None),
+    );
+    let resolution = Resolution::new(&[(&one, &first), (&two, &second)]);
+    assert_eq!(named(&resolution, resolution.candidate), Some("1"));
+    let newest = resolution.find(&version("3")).expect("known");
+    assert!(!resolution.sets[newest].is_listed());
+    assert_eq!(
+        resolution.reason(newest),
+        Reason::IncompleteAtSource {
+            lacking: vec!["b".to_owned()]
+        }
+    );
+}
+
+#[test]
+fn settings_exclude_versions_and_are_named_with_their_place() {
+    let mut one = transfer("a");
+    one.min_version = Some(located(version("2")));
+    one.max_version = Some(located(version("6")));
+    one.range = Some(located("<5".parse().expect("a range")));
+    one.skip = vec![located(version("4.0.0"))];
+    let inventory = inventory(
+        "a",
+        &["1.0.0", "2.0.0", "4.0.0", "5.0.0", "7.0.0"],
+        &[],
+        None,
+    );
+    let resolution = Resolution::new(&[(&one, &inventory)]);
+    assert_eq!(named(&resolution, resolution.candidate), Some("2.0.0"));
+    let reasons: Vec<String> = (0..resolution.sets.len())
+        .map(|index| resolution.reason(index).to_string())
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "newer than the maximum version 6 (/etc/sysupdate.d/x.transfer:7)",
+            "outside the version range <5 (/etc/sysupdate.d/x.transfer:7)",
+            "on the list of versions to skip (/etc/sysupdate.d/x.transfer:7)",
+            "newest version that fits",
+            "older than the minimum version 2 (/etc/sysupdate.d/x.transfer:7)",
+        ]
+    );
+}
+
+#[test]
+fn an_incomplete_newest_version_is_offered_again_if_the_rest_can_be_had() {
+    let (one, two) = (transfer("a"), transfer("b"));
+    let first = inventory("a", &["2"], &["1", "2"], Some("2"));
+    for (available, expected) in [(&["2"][..], Some("2")), (&[], None)] {
+        let second = inventory("b", available, &["1"], Some("1"));
+        let resolution = Resolution::new(&[(&one, &first), (&two, &second)]);
+        assert_eq!(named(&resolution, resolution.candidate), expected);
+        assert_eq!(
+            named(&resolution, resolution.current),
+            Some("2"),
+            "the newest that is installed in part"
+        );
+        assert_eq!(named(&resolution, resolution.newest_complete), Some("1"));
+    }
+}
+
+#[test]
+fn pending_versions_need_no_source_and_partial_ones_do() {
+    let one = transfer("a");
+    for (state, available, expected) in [
+        (State::Pending, &[][..], Some("2")),
+        (State::Partial, &[], None),
+        (State::Partial, &["2"], Some("2")),
+    ] {
+        let mut inventory = inventory("a", available, &["1"], Some("1"));
+        inventory.installed.insert(0, local("a", "2", state, 9));
+        let resolution = Resolution::new(&[(&one, &inventory)]);
+        assert_eq!(
+            named(&resolution, resolution.candidate),
+            expected,
+            "{state:?} {available:?}"
+        );
+    }
+}
+
+#[test]
+fn a_complete_instance_counts_before_an_unfinished_one_of_the_same_version() {
+    let one = transfer("a");
+    let mut inventory = inventory("a", &["1"], &["1"], Some("1"));
+    inventory.installed.push(local("a", "1", State::Partial, 9));
+    inventory.installed.push(local("a", "1", State::Pending, 9));
+    let resolution = Resolution::new(&[(&one, &inventory)]);
+    assert!(resolution.sets[0].is_complete());
+    assert_eq!(resolution.candidate, None);
+}
+
+#[test]
+fn a_link_that_was_left_behind_is_stale_and_one_that_was_set_back_is_chosen() {
+    let one = transfer("a");
+    for (complete, link, stale, current, why) in [
+        (&["1", "2"][..], Some("2"), false, "2", "as it should be"),
+        (
+            &["1", "2"],
+            Some("1"),
+            true,
+            "2",
+            "2 was installed after 1: the run was cut off before the link",
+        ),
+        (
+            &["2", "1"],
+            Some("1"),
+            false,
+            "1",
+            "1 was installed after 2: a downgrade",
+        ),
+        (&["1", "2"], None, true, "2", "no link"),
+    ] {
+        let inventory = inventory("a", &[], complete, link);
+        let resolution = Resolution::new(&[(&one, &inventory)]);
+        assert_eq!(!resolution.stale_links.is_empty(), stale, "{why}");
+        assert_eq!(
+            named(&resolution, resolution.current),
+            Some(current),
+            "{why}"
+        );
+        assert_eq!(resolution.offered().is_some(), stale, "{why}");
+    }
+}
+
+#[test]
+fn links_that_disagree_are_not_a_choice() {
+    let (one, two) = (transfer("a"), transfer("b"));
+    let (first, second) = (
+        inventory("a", &[], &["2", "1"], Some("1")),
+        inventory("b", &[], &["2", "1"], Some("2")),
+    );
+    let resolution = Resolution::new(&[(&one, &first), (&two, &second)]);
+    assert_eq!(
+        resolution.stale_links,
+        [0],
+        "a downgrade that was cut off between its two links is completed forward"
+    );
+}
+
+#[test]
+fn dangling_and_foreign_links_are_repaired() {
+    let one = transfer("a");
+    for state in [
+        LinkState::Dangling,
+        LinkState::To("/elsewhere".into()),
+        LinkState::Occupied,
+    ] {
+        let mut inventory = inventory("a", &[], &["1"], None);
+        inventory.link = Some(Link {
+            path: "/target-a/x".into(),
+            state,
+        });
+        assert_eq!(Resolution::new(&[(&one, &inventory)]).stale_links, [0]);
+    }
+}
+
+#[test]
+fn resolving_many_versions_takes_one_pass() {
+    let one = transfer("a");
+    let names: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let inventory = inventory("a", &names, &["5"], Some("5"));
+    let resolution = Resolution::new(&[(&one, &inventory)]);
+    assert_eq!(resolution.sets.len(), 20_000);
+    assert_eq!(named(&resolution, resolution.candidate), Some("19999"));
+}
