@@ -45,16 +45,21 @@
     )
 )]
 
+pub mod activate;
+pub mod cli;
 pub mod definition;
+pub mod error;
 pub mod event;
 pub mod fetch;
 pub mod host;
+pub mod install;
 pub mod inventory;
 pub mod metadata;
 pub mod pattern;
 pub mod plan;
 pub mod resolve;
 pub mod root;
+pub mod session;
 pub mod specifier;
 pub mod storage;
 pub mod unpack;

@@ -1,3 +1,7 @@
-//! The `sysupdate` program.
+//! The `sysupdate` program: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sysupdate::cli::run(std::env::args_os())
+}

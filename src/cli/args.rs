@@ -1,0 +1,108 @@
+//! The command line, as text; nothing is computed here.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser};
+
+/// Keeps versioned artifacts on this host current
+#[derive(Debug, Parser)]
+#[command(
+    name = "sysupdate",
+    version,
+    disable_version_flag = true,
+    help_template = HELP,
+    infer_long_args = true
+)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of a command line are booleans"
+)]
+pub(crate) struct Args {
+    /// The verb and its arguments
+    #[arg(hide = true, value_name = "COMMAND")]
+    pub(crate) words: Vec<String>,
+    /// Work on component NAME
+    #[arg(short = 'C', long = "component", value_name = "NAME", overrides_with_all = ["component", "component_all", "component_suggested"])]
+    pub(crate) component: Option<String>,
+    /// Work on all components
+    #[arg(short = 'A', long, overrides_with_all = ["component", "component_all", "component_suggested"])]
+    pub(crate) component_all: bool,
+    /// Work on all suggested components
+    #[arg(short = 'S', long, hide = true, overrides_with_all = ["component", "component_all", "component_suggested"])]
+    pub(crate) component_suggested: bool,
+    /// Read transfer definitions from DIR only
+    #[arg(long, value_name = "DIR", overrides_with = "definitions")]
+    pub(crate) definitions: Option<PathBuf>,
+    /// Work on the file system tree below PATH
+    #[arg(long, value_name = "PATH", overrides_with = "root")]
+    pub(crate) root: Option<PathBuf>,
+    /// The directory that `PathRelativeTo=explicit` sources lie in
+    #[arg(long, value_name = "PATH", overrides_with = "transfer_source")]
+    pub(crate) transfer_source: Option<PathBuf>,
+    /// How many versions to keep
+    #[arg(
+        short = 'm',
+        long,
+        value_name = "NUMBER",
+        overrides_with = "instances_max"
+    )]
+    pub(crate) instances_max: Option<String>,
+    /// Whether to sync data to the disk
+    #[arg(long, value_name = "BOOL", overrides_with = "sync")]
+    pub(crate) sync: Option<String>,
+    /// Force verification of signatures on or off
+    #[arg(long, value_name = "BOOL", overrides_with = "verify")]
+    pub(crate) verify: Option<String>,
+    /// Do not use the network: only what is on this host counts
+    #[arg(long, overrides_with = "offline")]
+    pub(crate) offline: bool,
+    /// Switch files and links, but merge, reload and restart nothing
+    #[arg(long, overrides_with = "no_activate")]
+    pub(crate) no_activate: bool,
+    /// How long to wait for another run, in seconds, or `infinity`
+    #[arg(long, value_name = "SECONDS", overrides_with = "wait")]
+    pub(crate) wait: Option<String>,
+    /// Downloads at a time
+    #[arg(long, value_name = "NUMBER", overrides_with = "jobs")]
+    pub(crate) jobs: Option<usize>,
+    /// Show why each version is, or is not, chosen (with `list`)
+    #[arg(long, overrides_with = "why")]
+    pub(crate) why: bool,
+    /// Print JSON: short, pretty or off
+    #[arg(long, value_name = "FORMAT", overrides_with = "json")]
+    pub(crate) json: Option<String>,
+    /// Do not print headers and footers
+    #[arg(long, overrides_with = "no_legend")]
+    pub(crate) no_legend: bool,
+    /// Do not start a pager (none is ever started)
+    #[arg(long, hide = true, overrides_with = "no_pager")]
+    pub(crate) no_pager: bool,
+    /// Print nothing but results and errors
+    #[arg(short, long, overrides_with = "quiet")]
+    pub(crate) quiet: bool,
+    /// Show the version of this program
+    #[arg(long, short = 'V', action = ArgAction::SetTrue)]
+    pub(crate) version: bool,
+}
+
+const HELP: &str = "\
+Usage: sysupdate [OPTION…] [COMMAND] [ARGUMENT]
+
+{about}: fetched, verified, switched to atomically, activated.
+
+Commands:
+  [list [VERSION]]   Show installed and available versions, or one in full
+  check-new          Print the version that `update` would install; exit 1 if none
+  update [VERSION]   Install the newest version, or VERSION, now
+  acquire [VERSION]  Download and verify it only; `update --offline` installs it
+  vacuum             Remove old versions and leftovers
+  components         Show the list of components
+  status             Show what is installed, per component
+
+Options:
+{options}
+
+Definitions are read from /etc, /run, /usr/local/lib and /usr/lib:
+  sysupdate/transfer.d/NAME.toml   one component in one file
+  sysupdate.d/*.transfer           systemd's form, for the default component
+  sysupdate.NAME.d/*.transfer      systemd's form, for component NAME";

@@ -1,0 +1,101 @@
+//! `components`: what is defined.
+
+use serde::Serialize;
+
+use super::output::json::{self, JsonFormat};
+use super::output::table::{self, Column};
+use super::output::{self};
+use super::{Context, Exit, Selection};
+use crate::definition::{ComponentName, Suggestion};
+use crate::error::Error;
+use crate::event::{Event, Reporter};
+use crate::session::SessionError;
+
+/// Whether a component suggests itself, as far as that is settled without looking at the host: conditions are not
+/// evaluated by this version, and show as the original shows one that it cannot evaluate.
+fn suggested(suggestion: &Suggestion) -> Option<bool> {
+    suggestion
+        .explicit
+        .or_else(|| suggestion.conditions.is_empty().then_some(false))
+}
+
+/// Hears nothing: the same files were just read with their warnings told.
+struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _: &Event<'_>) {}
+}
+
+#[derive(Serialize)]
+struct View {
+    default: bool,
+    components: Vec<String>,
+}
+
+pub(super) fn run(context: &Context<'_>) -> Result<Exit, Error> {
+    let loader = context.session.loader;
+    let definition = |error| Error::from(SessionError::from(error));
+    let names = loader.names().map_err(definition)?;
+    // compat: with --component= the default is left out (compat 1, section 7.6).
+    let default = context.settings.selection == Selection::One(ComponentName::Default)
+        && loader.has_default(context.reporter).map_err(definition)?;
+    if context.settings.json != JsonFormat::Off {
+        let view = View {
+            default,
+            components: names.iter().filter_map(super::plain_name).collect(),
+        };
+        json::text(context.settings.json, &view)
+            .and_then(|text| output::print(&text))
+            .map_err(Error::Output)?;
+        return Ok(Exit::Success);
+    }
+    if names.is_empty() && !default {
+        context.reporter.error("No components defined.");
+        return Ok(Exit::Success);
+    }
+    let columns = [
+        Column::left("ENABLED"),
+        Column::left("SUGGESTED"),
+        Column::left("COMPONENT"),
+        Column::left("DESCRIPTION"),
+        Column::left("DOCUMENTATION"),
+    ];
+    let mut rows = Vec::new();
+    if default {
+        rows.push(
+            ["-", "-", "<default>", "Default Component", "-"]
+                .map(str::to_owned)
+                .to_vec(),
+        );
+    }
+    for name in &names {
+        let loaded = loader.load(name, context.reporter);
+        match loaded
+            .and_then(|component| Ok((component, loader.settings(name, &Silent)?.suggestion)))
+        {
+            Ok((component, suggestion)) => {
+                let tick = |yes: bool| if yes { "✓" } else { "✗" }.to_owned();
+                let documentation = component.documentation.join(" ");
+                let or_dash = |text: String| {
+                    if text.is_empty() {
+                        "-".to_owned()
+                    } else {
+                        text
+                    }
+                };
+                rows.push(vec![
+                    tick(component.enabled),
+                    suggested(&suggestion).map_or_else(|| "-".to_owned(), tick),
+                    name.to_string(),
+                    or_dash(component.description.unwrap_or_default()),
+                    or_dash(documentation),
+                ]);
+            }
+            // compat: a component that cannot be read is left out, and the exit status stays 0.
+            Err(error) => context.complain(&definition(error)),
+        }
+    }
+    output::print(&table::render(&columns, &rows, context.settings.legend))
+        .map_err(Error::Output)?;
+    Ok(Exit::Success)
+}

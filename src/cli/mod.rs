@@ -1,0 +1,470 @@
+//! The command line: verbs over the library, results on stdout, talk on stderr, one exit code.
+
+mod args;
+mod check;
+mod components;
+mod list;
+mod output;
+mod settings;
+mod status;
+mod update;
+mod vacuum;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread;
+
+use clap::Parser as _;
+use clap::error::{ContextKind, ErrorKind};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use signal_hook::consts::signal::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::definition::nearest::nearest;
+use crate::definition::transfer::{BlobSource, Transfer, Verification};
+use crate::definition::{ComponentName, DefinitionError, Loader};
+use crate::error::{Error, chain};
+use crate::event::{Event, Reporter as _, Severity};
+use crate::fetch::{Cancel, HttpSettings, Transport};
+use crate::host::Host;
+use crate::install::Executor;
+use crate::install::lock::Lock;
+use crate::inventory::cache::Cache;
+use crate::inventory::remote::{Manifests, Policy};
+use crate::plan::source;
+use crate::root::Root;
+use crate::session::{Session, SessionError};
+use args::Args;
+use output::progress::Narrator;
+use settings::{Selection, Settings};
+
+/// A call that cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(String);
+
+impl UsageError {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// How a run ended, as an exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// 0.
+    Success,
+    /// 1: a failure, or "no" as the answer.
+    Failure,
+    /// 128 and the signal's number, as a shell reports a program that a signal ended.
+    Interrupted(u8),
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Success => Self::SUCCESS,
+            Exit::Failure => Self::FAILURE,
+            Exit::Interrupted(signal) => Self::from(128 + signal),
+        }
+    }
+}
+
+/// Runs the program with its arguments, the program's name first.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match understand(arguments) {
+        Ok(Some((verb, settings))) => execute(&verb, &settings).into(),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::talk(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verb {
+    List(Option<String>),
+    CheckNew,
+    Update(Option<String>),
+    Acquire(Option<String>),
+    Vacuum,
+    Components,
+    Status,
+}
+
+const VERBS: [&str; 7] = [
+    "list",
+    "check-new",
+    "update",
+    "acquire",
+    "vacuum",
+    "components",
+    "status",
+];
+
+impl Verb {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::List(_) => "list",
+            Self::CheckNew => "check-new",
+            Self::Update(_) => "update",
+            Self::Acquire(_) => "acquire",
+            Self::Vacuum => "vacuum",
+            Self::Components => "components",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// `None` when the call was for help or the version, which has been printed.
+fn understand(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Option<(Verb, Settings)>, UsageError> {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            let _ = output::print(&error.to_string());
+            return Ok(None);
+        }
+        Err(error) => return Err(usage_error(&error)),
+    };
+    if args.version {
+        let _ = output::print(concat!("sysupdate ", env!("CARGO_PKG_VERSION"), "\n"));
+        return Ok(None);
+    }
+    if args.json.as_deref() == Some("help") {
+        let _ = output::print("pretty\nshort\noff\n");
+        return Ok(None);
+    }
+    let verb = verb(&args.words)?;
+    let settings = Settings::read(&args)?;
+    refuse(&verb, &settings)?;
+    Ok(Some((verb, settings)))
+}
+
+fn usage_error(error: &clap::Error) -> UsageError {
+    let named = |kind| error.get(kind).map(ToString::to_string);
+    match (error.kind(), named(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(option)) => {
+            let near = named(ContextKind::SuggestedArg)
+                .map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
+            UsageError::new(format!("sysupdate: unrecognized option '{option}'{near}"))
+        }
+        _ => UsageError::new(
+            error
+                .to_string()
+                .trim_start_matches("error: ")
+                .trim_end()
+                .to_owned(),
+        ),
+    }
+}
+
+fn verb(words: &[String]) -> Result<Verb, UsageError> {
+    let (name, arguments) = match words.split_first() {
+        Some((name, arguments)) => (name.as_str(), arguments),
+        None => ("list", words),
+    };
+    let too_many = || UsageError::new("Too many arguments.");
+    let optional = || match arguments {
+        [] => Ok(None),
+        [only] => Ok(Some(only.clone())),
+        _ => Err(too_many()),
+    };
+    let alone = |verb| {
+        if arguments.is_empty() {
+            Ok(verb)
+        } else {
+            Err(too_many())
+        }
+    };
+    match name {
+        "list" => optional().map(Verb::List),
+        "update" => optional().map(Verb::Update),
+        "acquire" => optional().map(Verb::Acquire),
+        "check-new" => alone(Verb::CheckNew),
+        "vacuum" => alone(Verb::Vacuum),
+        "components" => alone(Verb::Components),
+        "status" => alone(Verb::Status),
+        _ => Err(unknown_verb(name)),
+    }
+}
+
+fn unknown_verb(name: &str) -> UsageError {
+    let text = format!("Unknown command verb '{name}'.");
+    UsageError::new(match nearest(name, VERBS) {
+        Some(near) => format!("{text}\nhint: did you mean '{near}'?"),
+        None => format!("{text}\nhint: `sysupdate --help` lists the commands"),
+    })
+}
+
+/// Combinations that make no sense (compat 1, table before section 8).
+fn refuse(verb: &Verb, settings: &Settings) -> Result<(), UsageError> {
+    let name = verb.name();
+    let unsupported = match (&settings.selection, verb) {
+        (
+            Selection::All | Selection::Suggested,
+            Verb::List(_) | Verb::Vacuum | Verb::Components,
+        ) => Some("--component-all/--component-suggested"),
+        (Selection::Suggested, _) => Some("--component-suggested"),
+        _ => None,
+    };
+    if let Some(switch) = unsupported {
+        return Err(UsageError::new(format!(
+            "{switch} currently not supported for '{name}'."
+        )));
+    }
+    if settings.definitions.is_some() && *verb == Verb::Components {
+        return Err(UsageError::new(format!(
+            "The --definitions= switch may not be combined with '{name}'."
+        )));
+    }
+    match (settings.instances_max, verb) {
+        (Some(0), Verb::Vacuum) => Err(UsageError::new(
+            "The --instances-max= argument must be >= 1 while vacuuming",
+        )),
+        (Some(0 | 1), Verb::Update(_) | Verb::Acquire(_)) => Err(UsageError::new(
+            "The --instances-max= argument must be >= 2 while updating",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What every verb works with.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    settings: &'a Settings,
+    root: &'a Root,
+    session: Session<'a>,
+    executor: Executor<'a>,
+    reporter: &'a Narrator,
+}
+
+impl Context<'_> {
+    fn say(&self, text: &str) {
+        self.reporter
+            .report(&Event::Message(Severity::Info, text.to_owned()));
+    }
+
+    /// Prints an error and its next step; the run goes on.
+    fn complain(&self, error: &Error) {
+        self.reporter.error(&chain(error));
+        self.hint(error);
+    }
+
+    /// Like [`Self::complain`], where it must be told which component is meant.
+    fn complain_about(&self, component: &ComponentName, error: &Error) {
+        self.reporter
+            .error(&format!("{component}: {}", chain(error)));
+        self.hint(error);
+    }
+
+    fn hint(&self, error: &Error) {
+        for hint in error.hints() {
+            self.reporter.error(&format!("hint: {hint}"));
+        }
+    }
+
+    /// One line for each component whose manifest nobody authenticates.
+    fn warn_unsigned(&self, component: &ComponentName) {
+        let text = format!("{component} is unsigned: its definition turns verification off.");
+        self.reporter
+            .report(&Event::Message(Severity::Warning, text));
+    }
+
+    /// Whether messages must say which component they are about.
+    fn names_components(&self) -> bool {
+        !matches!(self.settings.selection, Selection::One(_))
+    }
+
+    fn lock(&self, verb: &Verb) -> Result<Lock, Error> {
+        let command = format!("sysupdate {}", verb.name());
+        let patience = self.settings.patience;
+        Ok(Lock::acquire(
+            self.root,
+            patience,
+            &command,
+            self.reporter,
+            self.executor.cancel,
+        )?)
+    }
+
+    /// The components that the selection names: of all of them the default first.
+    fn selected(&self) -> Result<Vec<ComponentName>, Error> {
+        match &self.settings.selection {
+            Selection::One(name) => Ok(vec![name.clone()]),
+            Selection::All | Selection::Suggested => self.all_components(),
+        }
+    }
+
+    fn all_components(&self) -> Result<Vec<ComponentName>, Error> {
+        let definition = |error: DefinitionError| Error::from(SessionError::from(error));
+        let named = self.session.loader.names().map_err(definition)?;
+        Ok(std::iter::once(ComponentName::Default)
+            .chain(named)
+            .collect())
+    }
+
+    /// Tells of a component that failed among several. That nothing is defined for the default one is no failure then
+    /// (compat 1, section 7.13), only worth a word.
+    fn failed_among_several(&self, component: &ComponentName, error: &Error) -> bool {
+        if matches!(
+            error,
+            Error::Session(SessionError::Undefined(ComponentName::Default))
+        ) {
+            self.say(&error.to_string());
+            return false;
+        }
+        self.complain_about(component, error);
+        true
+    }
+}
+
+fn execute(verb: &Verb, settings: &Settings) -> Exit {
+    let narrator = Narrator::new(settings.talk);
+    let root = match open_root(settings.root.as_deref()) {
+        Ok(root) => root,
+        Err(text) => {
+            narrator.error(&text);
+            return Exit::Failure;
+        }
+    };
+    let cancel = Cancel::new();
+    watch_signals(&cancel);
+    let host = Host::read(&root, settings.temporary.clone());
+    let loader = Loader {
+        root: &root,
+        host: &host,
+        directory: settings.definitions.as_deref(),
+        transfer_source: settings.transfer_source.as_deref(),
+    };
+    let transport = Transport::new(HttpSettings {
+        cancel: cancel.clone(),
+        ..HttpSettings::default()
+    });
+    let policy = Policy {
+        keyring: settings.keyring.clone(),
+        freshness: settings.freshness,
+        now: present(),
+        zone: TimeZone::system(),
+    };
+    let manifests = Manifests::new(&transport, Cache::new(&root), policy, &narrator);
+    let context = Context {
+        settings,
+        root: &root,
+        session: Session {
+            root: &root,
+            loader: &loader,
+            manifests: &manifests,
+            reporter: &narrator,
+            verification: settings.verification,
+        },
+        executor: Executor {
+            root: &root,
+            fetch: &transport,
+            reporter: &narrator,
+            cancel: &cancel,
+            durability: settings.durability,
+            jobs: settings.jobs,
+        },
+        reporter: &narrator,
+    };
+    let result = match verb {
+        Verb::List(version) => list::run(&context, version.as_deref()),
+        Verb::CheckNew => check::run(&context),
+        Verb::Update(_) | Verb::Acquire(_) => update::run(&context, verb),
+        Verb::Vacuum => vacuum::run(&context, verb),
+        Verb::Components => components::run(&context),
+        Verb::Status => status::run(&context),
+    };
+    let exit = result.unwrap_or_else(|error| {
+        context.complain(&error);
+        Exit::Failure
+    });
+    match signal() {
+        Some(signal) if exit == Exit::Failure => Exit::Interrupted(signal),
+        _ => exit,
+    }
+}
+
+/// A component's name in JSON; the default has none.
+fn plain_name(name: &ComponentName) -> Option<String> {
+    match name {
+        ComponentName::Default => None,
+        ComponentName::Named(name) => Some(name.clone()),
+    }
+}
+
+/// How the manifests of these transfers are authenticated, in one word.
+fn verification<'a>(transfers: impl IntoIterator<Item = &'a Transfer>) -> &'static str {
+    let mut urls = transfers
+        .into_iter()
+        .filter(|transfer| matches!(source(transfer), BlobSource::Url(_)))
+        .peekable();
+    if urls.peek().is_none() {
+        "local"
+    } else if urls.any(|transfer| transfer.verification == Verification::Skip) {
+        "unsigned"
+    } else {
+        "openpgp"
+    }
+}
+
+fn open_root(path: Option<&Path>) -> Result<Root, String> {
+    let Some(path) = path else {
+        return Ok(Root::host());
+    };
+    Root::open(path).map_err(|error| {
+        // compat: the original's sentence, without its second one about features.
+        let text = match error.kind() {
+            io::ErrorKind::NotFound => "No such file or directory".to_owned(),
+            io::ErrorKind::NotADirectory => "Not a directory".to_owned(),
+            _ => error.to_string(),
+        };
+        format!(
+            "Failed to determine if '{}' points to the root directory: {text}",
+            path.display()
+        )
+    })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the clock is read here, once, and passed on as a value"
+)]
+fn present() -> Timestamp {
+    Timestamp::now()
+}
+
+static SIGNAL: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+fn signal() -> Option<u8> {
+    Some(SIGNAL.load(std::sync::atomic::Ordering::SeqCst)).filter(|signal| *signal != 0)
+}
+
+/// The first Ctrl-C (or SIGTERM) lets the run stop at the next safe point, the second one ends it at once: every point
+/// is safe, only slower to go on from.
+fn watch_signals(cancel: &Cancel) {
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else {
+        return;
+    };
+    let cancel = cancel.clone();
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if cancel.is_cancelled() {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+            SIGNAL.store(
+                u8::try_from(signal).unwrap_or_default(),
+                std::sync::atomic::Ordering::SeqCst,
+            );
+            cancel.cancel();
+        }
+    });
+}

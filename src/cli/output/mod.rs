@@ -1,0 +1,54 @@
+//! How results and talk look: tables and JSON from the same values, progress on stderr.
+
+pub(crate) mod json;
+pub(crate) mod progress;
+pub(crate) mod table;
+
+use std::borrow::Cow;
+use std::io::{self, Write as _};
+
+/// Writes data to stdout. A reader that has gone away ends the output quietly.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes a line of talk to stderr. There is nobody to tell when that fails.
+pub(crate) fn talk(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", printable(text));
+}
+
+/// The text without what could steer a terminal: names from manifests and servers are part of what is printed.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let steers = |sign: char| sign.is_control() && sign != '\n' && sign != '\t';
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |sign: char| {
+        if steers(sign) {
+            sign.escape_default().to_string()
+        } else {
+            sign.to_string()
+        }
+    };
+    Cow::Owned(text.chars().map(escaped).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown_and_lines_stay() {
+        assert_eq!(
+            printable("a\u{1b}[31m\u{9b}b\nc\té"),
+            "a\\u{1b}[31m\\u{9b}b\nc\té"
+        );
+    }
+}

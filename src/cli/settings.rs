@@ -1,0 +1,276 @@
+//! The one reader of the environment, and of what the command line's texts mean.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the one home of environment reads"
+)]
+
+use std::env;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::UsageError;
+use super::args::Args;
+use super::output::json::JsonFormat;
+use crate::definition::ComponentName;
+use crate::definition::transfer::Verification;
+use crate::definition::value;
+use crate::event::Severity;
+use crate::host::TemporaryDirectories;
+use crate::install::lock::Patience;
+use crate::inventory::remote::Freshness;
+use crate::plan::Reach;
+use crate::storage::atomic::Durability;
+
+/// How long another run is waited for without `--wait=`: a timer and an operator may well meet.
+const WAIT: Duration = Duration::from_secs(120);
+/// Downloads at a time without `--jobs=`.
+const JOBS: usize = 8;
+
+/// What a run was asked for, apart from the verb.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) selection: Selection,
+    pub(super) definitions: Option<PathBuf>,
+    pub(super) root: Option<PathBuf>,
+    pub(super) transfer_source: Option<PathBuf>,
+    pub(super) instances_max: Option<u64>,
+    pub(super) durability: Durability,
+    pub(super) verification: Option<Verification>,
+    pub(super) reach: Reach,
+    pub(super) activation: ActivationRequest,
+    pub(super) patience: Patience,
+    pub(super) jobs: usize,
+    pub(super) json: JsonFormat,
+    pub(super) legend: Legend,
+    pub(super) reasons: Reasons,
+    pub(super) talk: Talk,
+    pub(super) keyring: Option<PathBuf>,
+    pub(super) freshness: Freshness,
+    pub(super) temporary: TemporaryDirectories,
+}
+
+/// Which components a verb works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Selection {
+    /// One: the default, or the one of `--component=`.
+    One(ComponentName),
+    /// `--component-all`.
+    All,
+    /// `--component-suggested`.
+    Suggested,
+}
+
+/// Whether switches are followed by activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ActivationRequest {
+    Wanted,
+    /// `--no-activate`.
+    Unwanted,
+}
+
+/// Whether tables have headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Legend {
+    Shown,
+    /// `--no-legend`.
+    Hidden,
+}
+
+/// Whether `list` explains itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reasons {
+    Hidden,
+    /// `--why`.
+    Shown,
+}
+
+/// How much is said on stderr, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Talk {
+    /// What matters less is not said.
+    pub(super) threshold: Severity,
+    /// Whether bars can be drawn.
+    pub(super) terminal: bool,
+}
+
+impl Settings {
+    pub(super) fn read(args: &Args) -> Result<Self, UsageError> {
+        let selection = match &args.component {
+            _ if args.component_all => Selection::All,
+            _ if args.component_suggested => Selection::Suggested,
+            None => Selection::One(ComponentName::Default),
+            Some(name) if name.is_empty() => Selection::One(ComponentName::Default),
+            Some(name) => Selection::One(
+                name.parse()
+                    .map_err(|error| UsageError::new(format!("{error}")))?,
+            ),
+        };
+        let json = match &args.json {
+            None => JsonFormat::Off,
+            Some(text) => text.parse()?,
+        };
+        let verification = match boolean("--verify=", args.verify.as_deref())? {
+            None => None,
+            Some(true) => Some(Verification::OpenPgp),
+            Some(false) => Some(Verification::Skip),
+        };
+        let durability = match boolean("--sync=", args.sync.as_deref())? {
+            Some(false) => Durability::Unsynced,
+            Some(true) | None => Durability::Synced,
+        };
+        if args.definitions.is_some() && selection != Selection::One(ComponentName::Default) {
+            return Err(UsageError::new(
+                "The --definitions= and --component=/--component-all/--component-suggested switches may not be \
+                 combined.",
+            ));
+        }
+        if args
+            .definitions
+            .as_ref()
+            .is_some_and(|path| !path.as_os_str().is_empty())
+            && args.root.is_some()
+        {
+            return Err(UsageError::new(
+                "The --definitions= switch may not be combined with --root= or --image=.",
+            ));
+        }
+        Ok(Self {
+            selection,
+            definitions: args
+                .definitions
+                .clone()
+                .filter(|path| !path.as_os_str().is_empty()),
+            root: args
+                .root
+                .clone()
+                .filter(|path| !path.as_os_str().is_empty()),
+            transfer_source: args.transfer_source.clone(),
+            instances_max: args
+                .instances_max
+                .as_deref()
+                .map(instances_max)
+                .transpose()?,
+            durability,
+            verification,
+            reach: if args.offline {
+                Reach::Offline
+            } else {
+                Reach::Online
+            },
+            activation: if args.no_activate {
+                ActivationRequest::Unwanted
+            } else {
+                ActivationRequest::Wanted
+            },
+            patience: args
+                .wait
+                .as_deref()
+                .map_or(Ok(Patience::For(WAIT)), patience)?,
+            jobs: args.jobs.unwrap_or(JOBS).max(1),
+            json,
+            legend: if args.no_legend {
+                Legend::Hidden
+            } else {
+                Legend::Shown
+            },
+            reasons: if args.why {
+                Reasons::Shown
+            } else {
+                Reasons::Hidden
+            },
+            talk: talk(args),
+            keyring: keyring()?,
+            freshness: freshness(),
+            temporary: temporary(),
+        })
+    }
+}
+
+fn talk(args: &Args) -> Talk {
+    let debug =
+        env::var_os("SYSTEMD_LOG_LEVEL").is_some_and(|level| level == "debug" || level == "7");
+    let threshold = match (args.quiet, debug) {
+        (true, _) => Severity::Error,
+        (false, true) => Severity::Debug,
+        (false, false) => Severity::Info,
+    };
+    let dumb = env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+    Talk {
+        threshold,
+        terminal: std::io::stderr().is_terminal() && !dumb && !args.quiet,
+    }
+}
+
+/// The first of the usual variables that names a directory by an absolute path (compat 1, section 5).
+fn temporary() -> TemporaryDirectories {
+    let named = ["TMPDIR", "TEMP", "TMP"]
+        .into_iter()
+        .filter_map(|name| env::var(name).ok());
+    match named
+        .into_iter()
+        .find(|path| Path::new(path).is_absolute() && Path::new(path).is_dir())
+    {
+        Some(path) => TemporaryDirectories {
+            short_lived: path.clone(),
+            persistent: path,
+        },
+        None => TemporaryDirectories::default(),
+    }
+}
+
+/// compat 2, B7.3: an empty variable is as if unset; a relative path is refused.
+fn keyring() -> Result<Option<PathBuf>, UsageError> {
+    let Some(path) = env::var_os("SYSTEMD_OPENPGP_KEYRING").filter(|path| !path.is_empty()) else {
+        return Ok(None);
+    };
+    let path = PathBuf::from(path);
+    let normalized = path.to_str().is_some_and(value::is_normalized_absolute);
+    if !normalized {
+        return Err(UsageError::new(format!(
+            "$SYSTEMD_OPENPGP_KEYRING must be an absolute, normalized path, got '{}'.",
+            path.display()
+        )));
+    }
+    Ok(Some(path))
+}
+
+fn freshness() -> Freshness {
+    let text = env::var("SYSTEMD_SYSUPDATE_VERIFY_FRESHNESS").ok();
+    match text.as_deref().map(value::boolean) {
+        Some(Ok(false)) => Freshness::Ignored,
+        Some(Ok(true) | Err(_)) | None => Freshness::Enforced,
+    }
+}
+
+fn boolean(option: &str, text: Option<&str>) -> Result<Option<bool>, UsageError> {
+    let Some(text) = text else { return Ok(None) };
+    match value::boolean(text) {
+        Ok(value) => Ok(Some(value)),
+        Err(_) => Err(UsageError::new(format!(
+            "Failed to parse boolean argument to '{option}': {text}"
+        ))),
+    }
+}
+
+fn instances_max(text: &str) -> Result<u64, UsageError> {
+    text.parse().map_err(|_| {
+        UsageError::new(format!(
+            "Failed to parse --instances-max= parameter: {text}"
+        ))
+    })
+}
+
+fn patience(text: &str) -> Result<Patience, UsageError> {
+    if text == "infinity" {
+        return Ok(Patience::Forever);
+    }
+    let seconds = text.strip_suffix('s').unwrap_or(text);
+    match seconds.parse() {
+        Ok(seconds) => Ok(Patience::For(Duration::from_secs(seconds))),
+        Err(_) => Err(UsageError::new(format!(
+            "Failed to parse --wait= parameter: {text} (expected a number of seconds, or 'infinity')"
+        ))),
+    }
+}

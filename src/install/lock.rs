@@ -1,0 +1,154 @@
+//! One run at a time on a root.
+//!
+//! The lock is `flock` on a file below the root's /run, so the kernel releases it with the process, however that ends.
+//! The file's text names the holder for those who wait.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::event::{Event, Reporter, Severity};
+use crate::fetch::Cancel;
+use crate::root::Root;
+use crate::storage::atomic::{self, AtomicError, Durability};
+
+const DIRECTORY: &str = "/run/sysupdate";
+const FILE: &str = "lock";
+/// How often a waiting run tries again.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// The lock, held until dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// How long to wait for another run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// This long.
+    For(Duration),
+    /// Until it ends.
+    Forever,
+}
+
+/// The lock could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else works on this root.
+    #[error("another run holds the lock '{}': {holder}", path.display())]
+    Held {
+        /// The lock file's outer path.
+        path: PathBuf,
+        /// Who it is.
+        holder: String,
+    },
+    /// The directory of the lock cannot be made.
+    #[error(transparent)]
+    Directory(#[from] AtomicError),
+    /// The lock file cannot be opened or locked.
+    #[error("cannot lock '{}'", path.display())]
+    Open {
+        /// The lock file's outer path.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The user gave up.
+    #[error("interrupted while waiting for another run")]
+    Cancelled,
+}
+
+impl LockError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Held { .. } => Some("`--wait=SECONDS` waits for it to end"),
+            Self::Directory(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(
+                "changing this root needs its owner: run as root, or name a root of your own with `--root=`",
+            ),
+            Self::Open { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Some(
+                "changing this root needs its owner: run as root, or name a root of your own with `--root=`",
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl Lock {
+    /// Takes the lock of a root. `command` is what others are told about the holder.
+    ///
+    /// # Errors
+    /// When it stays held for longer than the patience lasts, or cannot be opened.
+    pub fn acquire(
+        root: &Root,
+        patience: Patience,
+        command: &str,
+        reporter: &dyn Reporter,
+        cancel: &Cancel,
+    ) -> Result<Self, LockError> {
+        let path = Path::new(DIRECTORY).join(FILE);
+        let open_error = |source| LockError::Open {
+            path: root.outer(&path),
+            source,
+        };
+        let directory = atomic::create_directory(root, Path::new(DIRECTORY), Durability::Unsynced)?;
+        let mode = Mode::from_raw_mode(0o644);
+        let mut file = directory
+            .open(OsStr::new(FILE), OFlags::RDWR | OFlags::CREATE, mode)
+            .map_err(open_error)?;
+        let started = Instant::now();
+        let mut announced = false;
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::AGAIN) => {}
+                Err(error) => return Err(open_error(error.into())),
+            }
+            let holder = holder(&mut file);
+            if let Patience::For(limit) = patience
+                && started.elapsed() >= limit
+            {
+                return Err(LockError::Held {
+                    path: root.outer(&path),
+                    holder,
+                });
+            }
+            if cancel.is_cancelled() {
+                return Err(LockError::Cancelled);
+            }
+            if !announced {
+                let text = format!("Waiting for another run to end: {holder}");
+                reporter.report(&Event::Message(Severity::Info, text));
+                announced = true;
+            }
+            std::thread::sleep(INTERVAL);
+        }
+        // Who holds it is a courtesy; the lock itself is what counts.
+        let process = rustix::process::getpid().as_raw_nonzero();
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| write!(file, "PID {process} ({command})"));
+        Ok(Self { _file: file })
+    }
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file
+        .rewind()
+        .and_then(|()| file.take(256).read_to_string(&mut text));
+    let printable = !text.is_empty() && text.chars().all(|character| !character.is_control());
+    if read.is_ok() && printable {
+        text
+    } else {
+        "unknown process".to_owned()
+    }
+}

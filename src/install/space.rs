@@ -1,0 +1,178 @@
+//! Is there room? Asked before the first byte is fetched.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Executor;
+use crate::definition::transfer::BlobSource;
+use crate::fetch;
+use crate::inventory::Location;
+use crate::plan::{Action, Plan, Removal, RemovalKind, source, target};
+use crate::root::Root;
+
+/// Left free on every file system, in bytes: directories and the journal want to go on.
+pub const RESERVE: u64 = 1024 * 1024;
+
+/// There is not enough room.
+#[derive(Debug, thiserror::Error)]
+pub enum SpaceError {
+    /// Even without the old versions that may go.
+    #[error("not enough space in '{}': {needed} bytes are needed, {free} are free", path.display())]
+    Short {
+        /// The target directory's outer path.
+        path: PathBuf,
+        /// Bytes to be written.
+        needed: u64,
+        /// Bytes at hand.
+        free: u64,
+    },
+    /// The kernel does not tell.
+    #[error("cannot ask for the free space of '{}'", path.display())]
+    Unknown {
+        /// The target directory's outer path.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// Bytes wanted, by file system.
+pub struct Needs {
+    /// By device number: a directory on it, and how many bytes will be written there.
+    volumes: BTreeMap<u64, (PathBuf, u64)>,
+}
+
+/// A file system that has too little room.
+pub struct Shortage {
+    device: u64,
+    path: PathBuf,
+    needed: u64,
+    free: u64,
+}
+
+impl Needs {
+    /// Adds up what a plan will write; sizes that no source tells count as nothing.
+    ///
+    /// # Errors
+    /// When a target directory's file system cannot be examined.
+    pub fn of(executor: &Executor<'_>, plan: &Plan<'_>) -> Result<Self, SpaceError> {
+        let mut volumes: BTreeMap<u64, (PathBuf, u64)> = BTreeMap::new();
+        for step in &plan.steps {
+            let Action::Acquire {
+                source: instance, ..
+            } = &step.action
+            else {
+                continue;
+            };
+            let bytes = match (source(step.transfer), &instance.location) {
+                (BlobSource::Url(url), Location::Remote { name }) => {
+                    fetch::url::join(&url.base, name)
+                        .ok()
+                        .and_then(|url| executor.fetch.size(&url).ok().flatten())
+                        .unwrap_or_default()
+                }
+                (_, Location::File { path, .. }) => executor
+                    .root
+                    .stat(path)
+                    .map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or_default()),
+                (BlobSource::Directory(_), Location::Remote { .. }) => 0,
+            };
+            let place = existing(executor.root, &target(step.transfer).directory);
+            let stat = executor
+                .root
+                .stat(&place)
+                .map_err(|source| unknown(executor.root, &place, source))?;
+            // What a cut-off download left under the same name is overwritten: its blocks are at hand.
+            let there = leftover(executor.root, &step.path);
+            volumes.entry(stat.st_dev).or_insert((place, 0)).1 += bytes.saturating_sub(there);
+        }
+        Ok(Self { volumes })
+    }
+
+    /// The first file system that has too little room now.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn shortage(&mut self, root: &Root) -> Result<Option<Shortage>, SpaceError> {
+        for (device, (path, needed)) in &self.volumes {
+            if *needed == 0 {
+                continue;
+            }
+            let free = free(root, path).map_err(|source| unknown(root, path, source))?;
+            if free < needed.saturating_add(RESERVE) {
+                return Ok(Some(Shortage {
+                    device: *device,
+                    path: root.outer(path),
+                    needed: *needed,
+                    free,
+                }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Shortage {
+    /// Whether removing this instance helps, and is allowed before the new version stands: what a current symlink
+    /// resolves to never is.
+    #[must_use]
+    pub fn is_relieved_by(&self, root: &Root, removal: &Removal<'_>) -> bool {
+        let same = root
+            .stat(removal.path)
+            .is_ok_and(|stat| stat.st_dev == self.device);
+        let own = target(removal.transfer);
+        let linked = own
+            .current_symlink
+            .as_ref()
+            .and_then(|link| root.canonicalize(&own.directory.join(link)).ok());
+        // Without a link, what was newest before is all that the host has.
+        let free_to_go = match linked {
+            Some(linked) => linked != removal.path,
+            None => removal.kind != RemovalKind::Old,
+        };
+        same && free_to_go
+    }
+
+    /// The refusal.
+    #[must_use]
+    pub fn into_error(self) -> SpaceError {
+        SpaceError::Short {
+            path: self.path,
+            needed: self.needed,
+            free: self.free,
+        }
+    }
+}
+
+fn unknown(root: &Root, path: &Path, source: io::Error) -> SpaceError {
+    SpaceError::Unknown {
+        path: root.outer(path),
+        source,
+    }
+}
+
+/// The nearest directory that exists.
+fn existing(root: &Root, directory: &Path) -> PathBuf {
+    directory
+        .ancestors()
+        .find(|path| root.stat(path).is_ok())
+        .unwrap_or(Path::new("/"))
+        .to_path_buf()
+}
+
+fn leftover(root: &Root, path: &Path) -> u64 {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return 0;
+    };
+    let partial = parent.join(super::acquire::partial_name(name));
+    root.stat(&partial).map_or(0, |stat| {
+        u64::try_from(stat.st_blocks).unwrap_or_default() * 512
+    })
+}
+
+fn free(root: &Root, path: &Path) -> io::Result<u64> {
+    let directory = root.directory(path)?;
+    let volume = rustix::fs::fstatvfs(&directory)?;
+    Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+}

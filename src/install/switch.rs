@@ -1,0 +1,168 @@
+//! The second pass for one transfer: the pending file gets its final name, the current symlink leads to it.
+
+use std::path::{Path, PathBuf};
+
+use super::{Executor, Verified};
+use crate::definition::transfer::{Activation, BlobSource, Transfer};
+use crate::fetch;
+use crate::inventory::Location;
+use crate::inventory::link::{self, LinkError, LinkState};
+use crate::plan::{Action, Step, source, target};
+use crate::storage::atomic::{self, AtomicError};
+use crate::version::Version;
+
+/// A transfer whose artifact, as its users see it, has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The transfer's id.
+    pub transfer: String,
+    /// The version that is seen now.
+    pub version: String,
+    /// The installed file's inner path.
+    pub target: PathBuf,
+    /// What is to happen then.
+    pub activation: Activation,
+    /// The inner path of the symlink that leads to it now, if the transfer has one.
+    pub link: Option<PathBuf>,
+}
+
+/// A switch that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SwitchError {
+    /// The file system refused.
+    #[error(transparent)]
+    Storage(#[from] AtomicError),
+    /// The link's place cannot be examined.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// Something that is no symlink stands where the link belongs.
+    #[error("'{}' is in the way: it is no symlink, and is left alone", path.display())]
+    Occupied {
+        /// Its outer path.
+        path: PathBuf,
+    },
+}
+
+impl SwitchError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Occupied { .. } => {
+                Some("move it away, or choose another `CurrentSymlink=`; the next run goes on")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Gives a verified file its final name and moves the link. Returns the file's inner path and what changed.
+///
+/// # Errors
+/// When the file system refuses; the artifact is then what it was, or the next run moves the link.
+pub(super) fn install(
+    executor: &Executor<'_>,
+    version: &Version,
+    step: &Step<'_>,
+    verified: Option<Verified>,
+) -> Result<(PathBuf, Option<Moved>), SwitchError> {
+    let Executor {
+        root, durability, ..
+    } = *executor;
+    let renamed = verified.is_some();
+    let path = match verified {
+        None => step.path.clone(),
+        Some(verified) => {
+            let pending = verified.path();
+            let parent = pending.parent().unwrap_or(Path::new("/"));
+            let directory = atomic::create_directory(root, parent, durability)?;
+            let (from, to) = (
+                pending.file_name().unwrap_or_default(),
+                step.path.file_name().unwrap_or_default(),
+            );
+            atomic::rename(root, &directory, from, to, durability)?;
+            let path = directory.path().join(to);
+            let (from, outer) = (describe(executor, step, pending), root.outer(&path));
+            executor.say(format!(
+                "Successfully installed {from} as '{}' (regular-file).",
+                outer.display()
+            ));
+            path
+        }
+    };
+    let link = point(executor, step.transfer, &path)?;
+    let relinked = matches!(link, Some((_, Pointing::Moved)));
+    let moved = (relinked || (renamed && link.is_none())).then(|| Moved {
+        transfer: step.transfer.id.clone(),
+        version: version.to_string(),
+        activation: step.transfer.activation.clone(),
+        target: path.clone(),
+        link: link.map(|(link, _)| link),
+    });
+    Ok((path, moved))
+}
+
+enum Pointing {
+    Moved,
+    Right,
+}
+
+/// Lets the current symlink lead to `path`; one that does is left as it is.
+fn point(
+    executor: &Executor<'_>,
+    transfer: &Transfer,
+    path: &Path,
+) -> Result<Option<(PathBuf, Pointing)>, SwitchError> {
+    let Executor {
+        root, durability, ..
+    } = *executor;
+    let own = target(transfer);
+    let Some(setting) = &own.current_symlink else {
+        return Ok(None);
+    };
+    let written = own.directory.join(setting);
+    let directory =
+        atomic::create_directory(root, written.parent().unwrap_or(Path::new("/")), durability)?;
+    let name = written.file_name().unwrap_or_default();
+    let place = directory.path().join(name);
+    match link::examine(root, own)?.map(|link| link.state) {
+        Some(LinkState::To(destination)) if destination == path => {
+            return Ok(Some((place, Pointing::Right)));
+        }
+        Some(LinkState::Occupied) => {
+            return Err(SwitchError::Occupied {
+                path: root.outer(&place),
+            });
+        }
+        _ => {}
+    }
+    let text = link::text(&place, path);
+    atomic::replace_symlink(root, &directory, name, &text, durability)?;
+    executor.say(format!(
+        "Updated symlink '{}' → '{}'.",
+        root.outer(&place).display(),
+        text.display()
+    ));
+    Ok(Some((place, Pointing::Moved)))
+}
+
+/// Where an installed file came from, as the message names it.
+fn describe(executor: &Executor<'_>, step: &Step<'_>, pending: &Path) -> String {
+    match (&step.action, source(step.transfer)) {
+        (Action::Acquire { source, .. }, BlobSource::Url(from)) => match &source.location {
+            Location::Remote { name } => {
+                let url = fetch::url::join(&from.base, name).unwrap_or_else(|_| name.clone());
+                format!("'{url}' (url-file)")
+            }
+            Location::File { path, .. } => format!("'{}' (url-file)", path.display()),
+        },
+        (Action::Acquire { source, .. }, BlobSource::Directory(_)) => {
+            let path = source.path().unwrap_or(pending);
+            format!("'{}' (regular-file)", executor.root.outer(path).display())
+        }
+        _ => format!(
+            "'{}' (regular-file)",
+            executor.root.outer(pending).display()
+        ),
+    }
+}
