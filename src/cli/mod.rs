@@ -352,7 +352,7 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         keyring: settings.keyring.clone(),
         freshness: settings.freshness,
         now: present(),
-        zone: TimeZone::system(),
+        zone: TimeZone::system,
     };
     let manifests = Manifests::new(&transport, Cache::new(&root), policy, &narrator);
     let context = Context {

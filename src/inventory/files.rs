@@ -52,15 +52,8 @@ pub fn list(
     patterns: &Patterns,
     side: Side,
 ) -> Result<Vec<Instance>, FilesError> {
-    let top = match root.directory(directory) {
-        Ok(top) => top,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => {
-            return Err(FilesError::Open {
-                path: root.outer(directory),
-                source,
-            });
-        }
+    let Some(top) = open(root, directory)? else {
+        return Ok(Vec::new());
     };
     let mut walk = Walk {
         root,
@@ -81,15 +74,8 @@ pub fn unclaimed_temporaries(
     directory: &Path,
     patterns: &Patterns,
 ) -> Result<Vec<PathBuf>, FilesError> {
-    let opened = match root.directory(directory) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => {
-            return Err(FilesError::Open {
-                path: root.outer(directory),
-                source,
-            });
-        }
+    let Some(opened) = open(root, directory)? else {
+        return Ok(Vec::new());
     };
     let entries = opened.entries().map_err(|source| FilesError::Open {
         path: root.outer(directory),
@@ -104,6 +90,18 @@ pub fn unclaimed_temporaries(
         })
         .map(|entry| opened.path().join(entry.name))
         .collect())
+}
+
+/// Opens a directory; `None` when it is missing.
+fn open(root: &Root, directory: &Path) -> Result<Option<Directory>, FilesError> {
+    match root.directory(directory) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FilesError::Open {
+            path: root.outer(directory),
+            source,
+        }),
+    }
 }
 
 struct Walk<'a> {

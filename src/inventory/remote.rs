@@ -115,8 +115,8 @@ pub struct Policy {
     pub freshness: Freshness,
     /// The present.
     pub now: Timestamp,
-    /// How times are shown.
-    pub zone: TimeZone,
+    /// How times are shown; finding that out reads files, so it is left until a time is shown.
+    pub zone: fn() -> TimeZone,
 }
 
 /// The manifests of a run.
@@ -356,7 +356,15 @@ impl<'a> Manifests<'a> {
     }
 
     fn check_freshness(&self, manifest: &Manifest) -> Result<(), RemoteError> {
-        for finding in manifest.freshness(self.policy.now, &self.policy.zone) {
+        let shows_time = manifest
+            .freshness(self.policy.now, &TimeZone::UTC)
+            .any(|finding| matches!(finding, Finding::Past(_)));
+        let zone = if shows_time {
+            (self.policy.zone)()
+        } else {
+            TimeZone::UTC
+        };
+        for finding in manifest.freshness(self.policy.now, &zone) {
             match (finding, self.policy.freshness) {
                 (Finding::Past(past), Freshness::Enforced) => return Err(past.into()),
                 (Finding::Past(past), Freshness::Ignored) => {

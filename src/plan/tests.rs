@@ -1,5 +1,5 @@
 use super::*;
-use crate::inventory::link::Link;
+use crate::inventory::link::{Link, LinkState};
 use crate::resolve::tests::{inventory, local, located, transfer, version};
 
 fn request(goal: Goal) -> Request<'static> {

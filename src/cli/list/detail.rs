@@ -1,0 +1,340 @@
+//! One version in full: its flags, its changelog, and what it consists of.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+
+use super::{assessment, mark};
+use crate::cli::Context;
+use crate::cli::output::json::{self, JsonFormat};
+use crate::cli::output::table::{self, Column};
+use crate::cli::settings::{Legend, Reasons};
+use crate::definition::transfer::{BlobSource, Transfer};
+use crate::fetch;
+use crate::inventory::{Instance, Location};
+use crate::plan::source;
+use crate::resolve::{Resolution, UpdateSet};
+use crate::session::Surveyed;
+
+/// The JSON of `list VERSION`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the names and types are the contract of compat 3, section 3.6"
+)]
+struct Detail<'a> {
+    version: &'a str,
+    newest: bool,
+    available: bool,
+    installed: bool,
+    partial: bool,
+    pending: bool,
+    obsolete: bool,
+    protected: bool,
+    incomplete: bool,
+    changelog_urls: Vec<String>,
+    contents: Vec<Content>,
+}
+
+/// One row of the contents, its optional cells by the columns that any row of the version has.
+struct Content {
+    kind: &'static str,
+    path: String,
+    cells: Vec<(&'static Cell, Option<Value>)>,
+}
+
+enum Value {
+    Number(u64),
+    Text(String),
+}
+
+/// A column of the contents.
+struct Cell {
+    key: &'static str,
+    title: Column,
+    value: fn(&Instance) -> Option<Value>,
+    text: fn(&Value, &TimeZone) -> String,
+}
+
+impl Serialize for Content {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", self.kind)?;
+        map.serialize_entry("path", &self.path)?;
+        for (cell, value) in &self.cells {
+            match value {
+                None => map.serialize_entry(cell.key, &None::<()>)?,
+                Some(Value::Number(number)) => map.serialize_entry(cell.key, number)?,
+                Some(Value::Text(text)) => map.serialize_entry(cell.key, text)?,
+            }
+        }
+        map.end()
+    }
+}
+
+static CELLS: [Cell; 9] = [
+    Cell {
+        key: "ptuuid",
+        title: Column::left("PTUUID"),
+        value: |instance| {
+            instance
+                .metadata
+                .partition_uuid
+                .map(|uuid| Value::Text(uuid.to_string()))
+        },
+        text: plain,
+    },
+    Cell {
+        key: "ptflags",
+        title: Column::left("PTFLAGS"),
+        value: |instance| instance.metadata.partition_flags.map(Value::Number),
+        text: |value, _| match value {
+            Value::Number(flags) => format!("0x{flags:016x}"),
+            Value::Text(text) => text.clone(),
+        },
+    },
+    Cell {
+        key: "mtime",
+        title: Column::right("MTIME"),
+        value: |instance| instance.metadata.mtime.map(Value::Number),
+        text: |value, zone| match value {
+            Value::Number(microseconds) => time(*microseconds, zone),
+            Value::Text(text) => text.clone(),
+        },
+    },
+    Cell {
+        key: "mode",
+        title: Column::right("MODE"),
+        value: |instance| {
+            instance
+                .metadata
+                .mode
+                .map(|mode| Value::Number(mode.into()))
+        },
+        text: |value, _| match value {
+            Value::Number(mode) => format!("{mode:04o}"),
+            Value::Text(text) => text.clone(),
+        },
+    },
+    Cell {
+        key: "size",
+        title: Column::right("SIZE"),
+        value: |instance| instance.metadata.size.map(Value::Number),
+        text: plain,
+    },
+    Cell {
+        key: "triesDone",
+        title: Column::right("TRIES DONE"),
+        value: |instance| instance.metadata.tries_done.map(Value::Number),
+        text: plain,
+    },
+    Cell {
+        key: "triesLeft",
+        title: Column::right("TRIES LEFT"),
+        value: |instance| instance.metadata.tries_left.map(Value::Number),
+        text: plain,
+    },
+    Cell {
+        key: "ro",
+        title: Column::left("RO"),
+        value: |instance| {
+            instance
+                .metadata
+                .read_only
+                .map(|read_only| Value::Text(if read_only { "yes" } else { "no" }.to_owned()))
+        },
+        text: plain,
+    },
+    Cell {
+        key: "sha256",
+        title: Column::left("SHA256"),
+        value: |instance| {
+            instance
+                .metadata
+                .sha256
+                .map(|digest| Value::Text(digest.to_string()))
+        },
+        text: plain,
+    },
+];
+
+fn plain(value: &Value, _: &TimeZone) -> String {
+    match value {
+        Value::Number(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+    }
+}
+
+fn time(microseconds: u64, zone: &TimeZone) -> String {
+    let stamp = i64::try_from(microseconds)
+        .ok()
+        .and_then(|stamp| Timestamp::from_microsecond(stamp).ok());
+    stamp.map_or_else(
+        || microseconds.to_string(),
+        |stamp| {
+            stamp
+                .to_zoned(zone.clone())
+                .strftime("%a %Y-%m-%d %H:%M:%S %Z")
+                .to_string()
+        },
+    )
+}
+
+pub(super) fn text(
+    context: &Context<'_>,
+    surveyed: &Surveyed,
+    resolution: &Resolution<'_>,
+    index: usize,
+) -> std::io::Result<String> {
+    let set = &resolution.sets[index];
+    let newest_installed = resolution.sets.iter().position(UpdateSet::is_installed) == Some(index);
+    let newest_available = resolution.sets.iter().position(UpdateSet::is_available) == Some(index);
+    let newest = if set.is_installed() {
+        newest_installed
+    } else {
+        newest_available
+    };
+    let mut changelog: Vec<String> = Vec::new();
+    for url in surveyed
+        .component
+        .transfers
+        .iter()
+        .filter(|transfer| transfer.enabled)
+        .flat_map(|t| &t.changelog)
+    {
+        let url = url.replace("@v", set.version.as_str());
+        if !changelog.contains(&url) {
+            changelog.push(url);
+        }
+    }
+    let view = Detail {
+        version: set.version.as_str(),
+        newest,
+        available: set.is_available(),
+        installed: set.is_installed(),
+        partial: set.is_partial(),
+        pending: set.is_pending(),
+        obsolete: set.obsolete,
+        protected: set.protected,
+        incomplete: set.is_incomplete(),
+        changelog_urls: changelog,
+        contents: contents(context, resolution, set),
+    };
+    match context.settings.json {
+        JsonFormat::Off => Ok(block(context, resolution, index, &view)),
+        format => json::text(format, &view),
+    }
+}
+
+fn contents(
+    context: &Context<'_>,
+    resolution: &Resolution<'_>,
+    set: &UpdateSet<'_>,
+) -> Vec<Content> {
+    let parts = resolution.transfers.iter().zip(&set.parts);
+    let instances: Vec<_> = parts
+        .filter_map(|((transfer, _), part)| Some((*transfer, part.installed.or(part.available)?)))
+        .collect();
+    let used: Vec<&'static Cell> = CELLS
+        .iter()
+        .filter(|cell| {
+            instances
+                .iter()
+                .any(|(_, instance)| (cell.value)(instance).is_some())
+        })
+        .collect();
+    let content = |(transfer, instance): &(&Transfer, &Instance)| {
+        let (kind, path) = match (&instance.location, source(transfer)) {
+            (Location::File { path, .. }, _) => (
+                "regular-file",
+                context.root.outer(path).display().to_string(),
+            ),
+            (Location::Remote { name }, BlobSource::Url(from)) => (
+                "url-file",
+                fetch::url::join(&from.base, name).unwrap_or_else(|_| name.clone()),
+            ),
+            (Location::Remote { name }, BlobSource::Directory(_)) => ("regular-file", name.clone()),
+        };
+        Content {
+            kind,
+            path,
+            cells: used
+                .iter()
+                .map(|cell| (*cell, (cell.value)(instance)))
+                .collect(),
+        }
+    };
+    instances.iter().map(content).collect()
+}
+
+fn block(
+    context: &Context<'_>,
+    resolution: &Resolution<'_>,
+    index: usize,
+    view: &Detail<'_>,
+) -> String {
+    let yes_no = |yes: bool| if yes { "yes" } else { "no" };
+    let mut installed = yes_no(view.installed).to_owned();
+    let mut available = yes_no(view.available).to_owned();
+    if view.newest {
+        if view.installed {
+            &mut installed
+        } else {
+            &mut available
+        }
+        .push_str(" (newest)");
+    }
+    for (applies, note) in [
+        (view.partial, " (partial)"),
+        (view.pending, " (pending)"),
+        (view.incomplete, " (incomplete)"),
+    ] {
+        if applies {
+            installed.push_str(note);
+        }
+    }
+    let mark = mark(resolution, index);
+    let mark = if mark.is_empty() { " " } else { mark };
+    let mut lines = vec![
+        format!("{mark} Version: {}", view.version),
+        format!("    State: {}", assessment(resolution, index)),
+        format!("Installed: {installed}"),
+        format!("Available: {available}"),
+        format!("Protected: {}", yes_no(view.protected)),
+        format!(" Obsolete: {}", yes_no(view.obsolete)),
+    ];
+    if context.settings.reasons == Reasons::Shown {
+        lines.push(format!("      Why: {}", resolution.reason(index)));
+    }
+    lines.extend(
+        view.changelog_urls
+            .iter()
+            .map(|url| format!("ChangeLog: {url}")),
+    );
+    format!(
+        "{}\n\n{}",
+        lines.join("\n"),
+        contents_table(&view.contents, context.settings.legend)
+    )
+}
+
+fn contents_table(contents: &[Content], legend: Legend) -> String {
+    let zone = TimeZone::system();
+    let cells = contents.first().map_or(&[][..], |content| &content.cells);
+    let mut columns = vec![Column::left("TYPE"), Column::left("PATH")];
+    columns.extend(cells.iter().map(|(cell, _)| cell.title));
+    let rows: Vec<Vec<String>> = contents
+        .iter()
+        .map(|content| {
+            let mut row = vec![content.kind.to_owned(), content.path.clone()];
+            row.extend(content.cells.iter().map(|(cell, value)| match value {
+                Some(value) => (cell.text)(value, &zone),
+                None => "-".to_owned(),
+            }));
+            row
+        })
+        .collect();
+    table::render(&columns, &rows, legend)
+}
