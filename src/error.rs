@@ -46,9 +46,9 @@ impl Error {
             Self::Lock(error) => error.hint(),
             Self::Install(InstallError::Acquire { source, .. }) => AcquireError::hint(source),
             Self::Install(InstallError::Switch { source, .. }) => source.hint(),
-            Self::Install(InstallError::Cancelled) => {
-                Some("nothing was switched; the next run resumes with what is here")
-            }
+            Self::Install(InstallError::Cancelled) => Some(
+                "nothing was switched; the next run resumes the update (a file that was cut off is fetched anew)",
+            ),
             Self::Activate(error) => return error.hints(),
             Self::Install(_) | Self::Vacuum(_) | Self::Output(_) => None,
         };

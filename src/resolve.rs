@@ -147,6 +147,8 @@ pub enum Rule {
     Maximum(Version),
     /// `X-VersionRange=`, `range`.
     Range(String),
+    /// `X-VersionRange=`, `range`, for a version that is no semantic version.
+    NotSemantic(String),
     /// `X-SkipVersion=`, `skip`.
     Skip,
 }
@@ -157,6 +159,12 @@ impl fmt::Display for Rule {
             Self::Minimum(bound) => write!(formatter, "older than the minimum version {bound}"),
             Self::Maximum(bound) => write!(formatter, "newer than the maximum version {bound}"),
             Self::Range(range) => write!(formatter, "outside the version range {range}"),
+            Self::NotSemantic(range) => {
+                write!(
+                    formatter,
+                    "no semantic version (MAJOR.MINOR.PATCH), so in no version range, {range} either"
+                )
+            }
             Self::Skip => formatter.write_str("on the list of versions to skip"),
         }
     }
@@ -331,7 +339,11 @@ pub fn exclusion(transfers: &[(&Transfer, &Inventory)], version: &Version) -> Op
         if let Some(Located { value, origin }) = &transfer.range
             && !value.contains(version)
         {
-            return excluded(Rule::Range(value.to_string()), origin);
+            let range = value.to_string();
+            let rule = version
+                .to_semantic()
+                .map_or(Rule::NotSemantic(range.clone()), |_| Rule::Range(range));
+            return excluded(rule, origin);
         }
         if let Some(Located { origin, .. }) =
             transfer.skip.iter().find(|skip| skip.value == *version)

@@ -82,11 +82,6 @@ impl SessionError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Remote(error) => error.hint(),
-            Self::Undefined(_) => Some(
-                "definitions are read from sysupdate.d/*.transfer, sysupdate.NAME.d/*.transfer and \
-                 sysupdate/transfer.d/NAME.toml in /etc, /run, /usr/local/lib and /usr/lib; \
-                 `sysupdate components` lists named ones",
-            ),
             _ => None,
         }
     }

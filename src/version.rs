@@ -20,6 +20,12 @@ impl Version {
         &self.0
     }
 
+    /// The semantic version that this is, one leading `v` ignored; `None` for all others (`1.32`, `20240101`).
+    pub fn to_semantic(&self) -> Option<semver::Version> {
+        let text = self.as_str();
+        semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).ok()
+    }
+
     /// Parses the text of a setting (`MinVersion=`), whose alphabet differs from that of `@v` (compat 1 section 3).
     ///
     /// A setting may hold a comma, but neither `~` nor `^`, and is not `.` or `..`.
@@ -204,9 +210,9 @@ impl VersionRange {
     /// A version that is no semantic version (`1.32`, `20240101`) lies in no range. A pre-release lies in a range only when the range
     /// names a pre-release of the same version, and build metadata (`+k3s1`) never counts: both are the semver crate's rules.
     pub fn contains(&self, version: &Version) -> bool {
-        let text = version.as_str();
-        let text = text.strip_prefix('v').unwrap_or(text);
-        semver::Version::parse(text).is_ok_and(|version| self.0.matches(&version))
+        version
+            .to_semantic()
+            .is_some_and(|version| self.0.matches(&version))
     }
 }
 

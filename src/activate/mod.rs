@@ -5,6 +5,7 @@
 //! installed. With `--root=` and the like there is no running system to activate: the caller does not come here.
 
 pub mod dbus;
+pub mod debt;
 pub mod plan;
 pub mod system;
 
@@ -296,6 +297,9 @@ pub enum ActivateError {
     /// The way to the service manager cannot be prepared.
     #[error("cannot prepare the connection to the service manager")]
     Bus(#[source] std::io::Error),
+    /// The note of what is still to be activated cannot be kept.
+    #[error("cannot note what is still to be activated")]
+    Debt(#[source] AtomicError),
     /// The reasons that stand already in the note cannot be read.
     #[error("cannot read '{}'", .path.display())]
     ReadReboot {

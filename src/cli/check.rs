@@ -34,7 +34,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<Exit, Error> {
 }
 
 fn offered(context: &Context<'_>, name: &ComponentName) -> Result<Option<String>, Error> {
-    let component = context.session.load(name, Requirement::EnabledTransfer)?;
+    let component = context.load(name, Requirement::EnabledTransfer)?;
     let surveyed = context.session.survey(component, context.settings.reach)?;
     Ok(surveyed
         .resolve()

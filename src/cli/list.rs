@@ -20,7 +20,7 @@ pub(super) fn run(context: &Context<'_>, version: Option<&str>) -> Result<Exit, 
     let Selection::One(name) = &context.settings.selection else {
         return Ok(Exit::Failure);
     };
-    let component = context.session.load(name, Requirement::EnabledTransfer)?;
+    let component = context.load(name, Requirement::EnabledTransfer)?;
     let surveyed = context.session.survey(component, context.settings.reach)?;
     let resolution = surveyed.resolve();
     let text = match version {

@@ -1,5 +1,6 @@
 //! The command line: verbs over the library, results on stdout, talk on stderr, one exit code.
 
+mod activation;
 mod args;
 mod check;
 mod components;
@@ -25,7 +26,7 @@ use signal_hook::iterator::Signals;
 
 use crate::definition::nearest::nearest;
 use crate::definition::transfer::{BlobSource, Transfer, Verification};
-use crate::definition::{ComponentName, DefinitionError, Loader};
+use crate::definition::{Component, ComponentName, DefinitionError, Loader};
 use crate::error::{Error, chain};
 use crate::event::{Event, Reporter as _, Severity};
 use crate::fetch::{Cancel, HttpSettings, Transport};
@@ -34,9 +35,9 @@ use crate::install::Executor;
 use crate::install::lock::Lock;
 use crate::inventory::cache::Cache;
 use crate::inventory::remote::{Manifests, Policy};
-use crate::plan::source;
+use crate::plan::{Reach, source};
 use crate::root::Root;
-use crate::session::{Session, SessionError};
+use crate::session::{Requirement, Session, SessionError};
 use args::Args;
 use output::progress::Narrator;
 use settings::{Selection, Settings};
@@ -266,16 +267,65 @@ impl Context<'_> {
     }
 
     fn hint(&self, error: &Error) {
-        for hint in error.hints() {
+        let undefined = matches!(error, Error::Session(SessionError::Undefined(_)));
+        for hint in if undefined {
+            self.undefined_hints()
+        } else {
+            error.hints()
+        } {
             self.reporter.error(&format!("hint: {hint}"));
         }
     }
 
-    /// One line for each component whose manifest nobody authenticates.
-    fn warn_unsigned(&self, component: &ComponentName) {
-        let text = format!("{component} is unsigned: its definition turns verification off.");
-        self.reporter
-            .report(&Event::Message(Severity::Warning, text));
+    /// Where definitions are looked for, and what was found instead.
+    fn undefined_hints(&self) -> Vec<String> {
+        if let Some(directory) = &self.settings.definitions {
+            let place = directory.display();
+            return vec![if directory.is_dir() {
+                format!(
+                    "no *.transfer or *.conf file lies in '{place}'; TOML files are not read from there"
+                )
+            } else {
+                format!("'{place}' is no directory")
+            }];
+        }
+        let names: Vec<String> = self
+            .session
+            .loader
+            .names()
+            .unwrap_or_default()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        if names.is_empty() {
+            return vec![
+                "definitions are read from sysupdate/transfer.d/NAME.toml, sysupdate.d/*.transfer and \
+                 sysupdate.NAME.d/*.transfer in /etc, /run, /usr/local/lib and /usr/lib"
+                    .to_owned(),
+            ];
+        }
+        vec![format!(
+            "defined components: {}; choose with `-C NAME`, or `-A` for all",
+            names.join(", ")
+        )]
+    }
+
+    /// Reads a component; one whose manifest nobody authenticates gets a line of warning.
+    fn load(&self, name: &ComponentName, requirement: Requirement) -> Result<Component, Error> {
+        let component = self.session.load(name, requirement)?;
+        let enabled = component
+            .transfers
+            .iter()
+            .filter(|transfer| transfer.enabled);
+        if self.settings.reach == Reach::Online && verification(enabled) == "unsigned" {
+            let text = match self.settings.verification {
+                Some(_) => format!("{name} is unsigned: --verify=no turns verification off."),
+                None => format!("{name} is unsigned: its definition turns verification off."),
+            };
+            self.reporter
+                .report(&Event::Message(Severity::Warning, text));
+        }
+        Ok(component)
     }
 
     /// Whether messages must say which component they are about.

@@ -25,7 +25,14 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// The lock, held until dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A courtesy to those who ask later; the kernel releases the lock in any case.
+        let _ = self.file.set_len(0);
+    }
 }
 
 /// How long to wait for another run.
@@ -69,7 +76,9 @@ impl LockError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Held { .. } => Some("`--wait=SECONDS` waits for it to end"),
+            Self::Held { .. } => {
+                Some("`--wait=SECONDS` (or `--wait=infinity`) waits longer for it to end")
+            }
             Self::Directory(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(
                 "changing this root needs its owner: run as root, or name a root of your own with `--root=`",
             ),
@@ -136,7 +145,7 @@ impl Lock {
             .set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| write!(file, "PID {process} ({command})"));
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

@@ -19,7 +19,6 @@ pub mod space;
 pub mod switch;
 pub mod vacuum;
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -53,7 +52,7 @@ pub struct Executor<'a> {
     pub jobs: usize,
 }
 
-/// A plan that could not be carried out. Old versions stand as they stood.
+/// A plan that could not be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// Not enough room.
@@ -87,49 +86,49 @@ pub enum InstallError {
     Cancelled,
 }
 
-/// What a plan has brought about.
+/// What a plan has brought about. A failure may come after some artifacts have changed already.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// What changed for those who use the artifacts, in order.
     pub moved: Vec<Moved>,
-    /// Transfers and installed paths, for subscribers.
-    pub installed: Vec<(String, PathBuf)>,
-    /// What failed after the new version stood.
+    /// What kept the plan from its end.
     pub failure: Option<InstallError>,
 }
 
 impl Executor<'_> {
-    /// Carries out a plan.
-    ///
-    /// # Errors
-    /// When the version could not be acquired or not be switched to.
-    pub fn execute(
+    /// Carries out a plan, as far as it goes.
+    pub fn execute(&self, component: &ComponentName, plan: &Plan<'_>) -> Outcome {
+        let mut outcome = Outcome::default();
+        outcome.failure = self.carry_out(component, plan, &mut outcome).err();
+        outcome
+    }
+
+    fn carry_out(
         &self,
         component: &ComponentName,
         plan: &Plan<'_>,
-    ) -> Result<Outcome, InstallError> {
+        outcome: &mut Outcome,
+    ) -> Result<(), InstallError> {
         let remaining = self.make_room(plan)?;
         let verified = self.acquire_all(plan)?;
-        let mut outcome = Outcome::default();
-        if plan.goal == Goal::Acquire {
-            self.remove(&remaining, &mut outcome);
-            return Ok(outcome);
-        }
-        database::record(self.root, component, plan, self.durability, self.reporter);
-        for (step, verified) in plan.steps.iter().zip(verified) {
-            let switched = switch::install(self, plan.version, step, verified);
-            let (path, moved) = switched.map_err(|source| InstallError::Switch {
-                version: plan.version.clone(),
-                transfer: step.transfer.id.clone(),
-                source,
-            })?;
-            if !matches!(step.action, Action::Keep) {
-                outcome.installed.push((step.transfer.id.clone(), path));
+        if plan.goal == Goal::Install {
+            database::record(self.root, component, plan, self.durability, self.reporter);
+            for (step, verified) in plan.steps.iter().zip(verified) {
+                let moved = switch::install(self, plan.version, step, verified);
+                let moved = moved.map_err(|source| InstallError::Switch {
+                    version: plan.version.clone(),
+                    transfer: step.transfer.id.clone(),
+                    source,
+                })?;
+                outcome.moved.extend(moved);
             }
-            outcome.moved.extend(moved);
         }
-        self.remove(&remaining, &mut outcome);
-        Ok(outcome)
+        let mut result = Ok(());
+        for removal in remaining {
+            // One that fails does not keep the others.
+            result = result.and(vacuum::remove(self, removal));
+        }
+        Ok(result?)
     }
 
     /// Removes old versions before anything is fetched, but only as far as the file systems force it.
@@ -196,14 +195,6 @@ impl Executor<'_> {
             }
         }
         Ok(verified)
-    }
-
-    fn remove(&self, removals: &[&Removal<'_>], outcome: &mut Outcome) {
-        for removal in removals {
-            if let Err(error) = vacuum::remove(self, removal) {
-                outcome.failure.get_or_insert(error.into());
-            }
-        }
     }
 
     fn say(&self, text: String) {

@@ -56,7 +56,7 @@ impl SwitchError {
     }
 }
 
-/// Gives a verified file its final name and moves the link. Returns the file's inner path and what changed.
+/// Gives a verified file its final name and moves the link. Returns what changed, if anything did.
 ///
 /// # Errors
 /// When the file system refuses; the artifact is then what it was, or the next run moves the link.
@@ -65,7 +65,7 @@ pub(super) fn install(
     version: &Version,
     step: &Step<'_>,
     verified: Option<Verified>,
-) -> Result<(PathBuf, Option<Moved>), SwitchError> {
+) -> Result<Option<Moved>, SwitchError> {
     let Executor {
         root, durability, ..
     } = *executor;
@@ -92,14 +92,13 @@ pub(super) fn install(
     };
     let link = point(executor, step.transfer, &path)?;
     let relinked = matches!(link, Some((_, Pointing::Moved)));
-    let moved = (relinked || (renamed && link.is_none())).then(|| Moved {
+    Ok((relinked || (renamed && link.is_none())).then(|| Moved {
         transfer: step.transfer.id.clone(),
         version: version.to_string(),
         activation: step.transfer.activation.clone(),
-        target: path.clone(),
+        target: path,
         link: link.map(|(link, _)| link),
-    });
-    Ok((path, moved))
+    }))
 }
 
 enum Pointing {

@@ -81,15 +81,15 @@ impl RemoteError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoSignature(_) => Some(
-                "the publisher offers no signature; `Verify=no` in the definition (or `verify = \"none\"`) accepts the \
-                 manifest unauthenticated",
+                "looked for beside the manifest: .sha256.asc, .sha256.gpg, .gpg, .asc. If the publisher signs nothing, \
+                 `Verify=no` in the definition (native: `verify = \"none\"`) accepts the manifest unauthenticated",
             ),
             Self::Stale(_) => {
                 Some("the publisher has not renewed the manifest; ask, or check this host's clock")
             }
             Self::Cancelled => Some("nothing was changed; the next run resumes with what is here"),
             Self::Keyring(_) => Some(
-                "install the publisher's key as /etc/systemd/import-pubring.pgp (`gpg --export`)",
+                "install the publisher's key: `gpg --export KEY > /etc/systemd/import-pubring.pgp`",
             ),
             _ => None,
         }

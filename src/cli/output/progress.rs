@@ -88,8 +88,8 @@ impl Bars {
 
 fn style(total: Option<u64>) -> ProgressStyle {
     let template = match total {
-        Some(_) => "{wide_msg} {bar:24} {bytes:>11}/{total_bytes} {bytes_per_sec:>13} {eta:>4}",
-        None => "{wide_msg} {spinner} {bytes:>11} {bytes_per_sec:>13}",
+        Some(_) => "{msg} {wide_bar} {bytes:>11}/{total_bytes} {bytes_per_sec:>13} {eta:>4}",
+        None => "{msg} {spinner} {bytes:>11} {bytes_per_sec:>13}",
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
