@@ -418,9 +418,13 @@ impl<'a> Text<'a> {
         place: &str,
         names: impl IntoIterator<Item = &'n str>,
     ) -> DefinitionError {
-        let meant = nearest(entry.name, names)
-            .map(|name| format!(", did you mean '{name}'?"))
-            .unwrap_or_default();
+        // The right name in the wrong table is the commoner mistake.
+        let meant = match home(entry.name) {
+            Some(table) => format!(", it belongs in [{table}]"),
+            None => nearest(entry.name, names)
+                .map(|name| format!(", did you mean '{name}'?"))
+                .unwrap_or_default(),
+        };
         self.refuse(
             entry.span.start,
             format!(
@@ -436,6 +440,18 @@ impl<'a> Text<'a> {
             format!("'{name}' is not handled by this version"),
         )
     }
+}
+
+/// The table that a key of this name belongs in.
+fn home(name: &str) -> Option<&'static str> {
+    let key = keys::SCHEMA
+        .keys
+        .iter()
+        .find(|key| key.toml.contains(&name))?;
+    TABLES
+        .iter()
+        .find(|(_, section)| *section == key.section)
+        .map(|(table, _)| *table)
 }
 
 /// Longest part of a line in a message, in characters.
