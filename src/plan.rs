@@ -4,6 +4,7 @@
 
 mod removal;
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -12,10 +13,11 @@ use crate::inventory::{Instance, Inventory, Location, State};
 use crate::metadata::Metadata;
 use crate::pattern::RenderError;
 use crate::resolve::{Reason, Resolution, UpdateSet, exclusion};
+use crate::storage::atomic::TEMPORARY_PREFIX;
 use crate::version::Version;
 
 use removal::leftovers;
-pub use removal::{Removal, RemovalKind, count, removals};
+pub use removal::{Planned, Removal, RemovalKind, count, removals};
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,18 @@ pub struct Plan<'a> {
     pub removals: Vec<Removal<'a>>,
     /// Whether an earlier run left the version unfinished.
     pub resumes: bool,
+    /// Whether a newer version stands complete: going there is a choice, and is put on record.
+    pub steps_back: bool,
+}
+
+impl Plan<'_> {
+    /// Whether all files stand already, and only links are to be moved.
+    #[must_use]
+    pub fn moves_only_links(&self) -> bool {
+        self.steps
+            .iter()
+            .all(|step| matches!(step.action, Action::Keep))
+    }
 }
 
 /// What happens for one transfer.
@@ -147,6 +161,16 @@ pub enum PlanError {
         "Selected update '{0}' is already acquired and partially installed. Vacuum it to try installing again."
     )]
     Stuck(Version),
+    /// Two transfers want the same place.
+    #[error("transfers '{first}' and '{second}' both want '{}'", path.display())]
+    Conflict {
+        /// A transfer's id.
+        first: String,
+        /// Another's.
+        second: String,
+        /// The file or current symlink: an inner path.
+        path: PathBuf,
+    },
     /// The target's name cannot be formed.
     #[error("cannot name version '{version}' of transfer '{transfer}'")]
     Name {
@@ -173,6 +197,9 @@ impl PlanError {
             Self::Unobtainable { .. } => {
                 Some("wait until the publisher has released every part of it")
             }
+            Self::Conflict { .. } => Some(
+                "give them different `MatchPattern=`, `Path=` or `CurrentSymlink=` in [Target]",
+            ),
             Self::Obsolete(_) | Self::Stuck(_) | Self::Name { .. } => None,
         }
     }
@@ -229,12 +256,19 @@ pub fn decide<'a>(
     for ((transfer, _), part) in resolution.transfers.iter().zip(&set.parts) {
         steps.push(step(transfer, set, part.installed, part.available)?);
     }
-    let removals = removals(
-        transfers,
-        Some((set.version, request.goal)),
-        request.instances_max,
-    );
+    refuse_conflicts(&steps)?;
+    let paths: Vec<&Path> = steps.iter().map(|step| step.path.as_path()).collect();
+    let planned = Planned {
+        version: set.version,
+        goal: request.goal,
+        paths: &paths,
+    };
+    let removals = removals(transfers, Some(planned), request.instances_max);
     let resumes = set.is_partial();
+    let newest = resolution
+        .newest_complete
+        .map(|newest| resolution.sets[newest].version);
+    let steps_back = newest.is_some_and(|newest| newest > set.version);
     Ok(Decision::Do(Plan {
         version: set.version,
         goal: request.goal,
@@ -242,6 +276,7 @@ pub fn decide<'a>(
         steps,
         removals,
         resumes,
+        steps_back,
     }))
 }
 
@@ -262,14 +297,14 @@ fn newest<'a, 'r>(
     let unfinished = newer
         .iter()
         .find(|set| set.is_partial() && exclusion(&resolution.transfers, set.version).is_none());
-    match (unfinished, resolution.newest_complete) {
+    match (unfinished, resolution.settled) {
         (Some(set), _) if request.reach == Reach::Offline => {
             Err(PlanError::Stuck(set.version.clone()))
         }
-        (_, Some(complete))
+        (_, Some(settled))
             if !resolution.stale_links.is_empty() && request.goal == Goal::Install =>
         {
-            Ok(Selected::Set(&resolution.sets[complete]))
+            Ok(Selected::Set(&resolution.sets[settled]))
         }
         _ => Ok(Selected::Idle(Idle::UpToDate)),
     }
@@ -289,8 +324,15 @@ fn explicit<'a, 'r>(
         return Err(not_found());
     }
     if set.is_complete() {
+        // A switch to it was begun: some links lead there, others do not.
+        let linked = || {
+            (0..resolution.transfers.len())
+                .filter(|transfer| resolution.transfers[*transfer].1.link.is_some())
+        };
+        let leads = |transfer| resolution.leads_to(transfer, index);
+        let mixed = linked().any(leads) && !linked().all(leads);
         let unfinished =
-            resolution.newest_complete == Some(index) && !resolution.stale_links.is_empty();
+            mixed || (resolution.settled == Some(index) && !resolution.stale_links.is_empty());
         if unfinished && request.goal == Goal::Install {
             return Ok(Selected::Set(set));
         }
@@ -377,12 +419,73 @@ fn step<'a>(
             transfer: transfer.id.clone(),
             source,
         })?;
-    let path = target.directory.join(name.trim_start_matches('/'));
+    let unsuitable = || PlanError::Name {
+        version: set.version.clone(),
+        transfer: transfer.id.clone(),
+        source: RenderError::UnsuitableName { name: name.clone() },
+    };
+    // A name that the patterns do not find again would be installed anew by every run, and one with a mark of ours would
+    // be taken for something unfinished.
+    let found = target.patterns.match_path(&name).metadata;
+    let path = target.directory.join(&name);
+    let link = target
+        .current_symlink
+        .as_ref()
+        .map(|link| target.directory.join(link));
+    if is_marked(&name)
+        || found.is_none_or(|found| found.version != *set.version)
+        || link.as_ref() == Some(&path)
+    {
+        return Err(unsuitable());
+    }
     Ok(Step {
         transfer,
         path,
         action: Action::Acquire { source, metadata },
     })
+}
+
+/// Whether a part of the name carries a mark that this program gives to unfinished things.
+fn is_marked(name: &str) -> bool {
+    let marks = [
+        State::Partial.prefix(),
+        State::Pending.prefix(),
+        TEMPORARY_PREFIX,
+    ];
+    name.split('/')
+        .any(|part| marks.iter().any(|mark| part.starts_with(mark)))
+}
+
+/// One file, and one link, has one owner: two transfers that write the same one would take turns for ever.
+fn refuse_conflicts(steps: &[Step<'_>]) -> Result<(), PlanError> {
+    let mut owners: HashMap<PathBuf, &Step<'_>> = HashMap::new();
+    for step in steps {
+        let target = target(step.transfer);
+        let link = target
+            .current_symlink
+            .as_ref()
+            .map(|link| target.directory.join(link));
+        for place in std::iter::once(step.path.clone()).chain(link) {
+            let kept = matches!(step.action, Action::Keep);
+            match owners.get(&place) {
+                // Two that look at one file which stands already do no harm, as long as one link leads there.
+                Some(other)
+                    if kept && matches!(other.action, Action::Keep) && other.path == step.path => {}
+                Some(other) => {
+                    let (first, second) = (other.transfer.id.clone(), step.transfer.id.clone());
+                    return Err(PlanError::Conflict {
+                        first,
+                        second,
+                        path: place,
+                    });
+                }
+                None => {
+                    owners.insert(place, step);
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What the source says, explicit settings first (compat 2, B3.2).

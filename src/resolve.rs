@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::definition::transfer::{Located, Origin, Transfer};
 use crate::inventory::link::{Link, LinkState};
-use crate::inventory::{Instance, Inventory, Location, State};
+use crate::inventory::{Arrival, Instance, Inventory, Location, State};
 use crate::version::Version;
 
 /// One version over all enabled transfers.
@@ -76,6 +76,18 @@ impl UpdateSet<'_> {
             .any(|part| part.state() == Some(State::Pending))
     }
 
+    /// Whether everything is here and only some of it is installed: its installation was begun.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.is_pending()
+            && !self.is_incomplete()
+            && !self.is_partial()
+            && self
+                .parts
+                .iter()
+                .any(|part| part.state() == Some(State::Complete))
+    }
+
     /// Whether every source offers it.
     #[must_use]
     pub fn is_available(&self) -> bool {
@@ -107,6 +119,11 @@ pub enum Reason {
     Current,
     /// It is installed beside a newer one.
     Superseded,
+    /// It is installed, but an older version was chosen.
+    SetAside {
+        /// The version that was chosen.
+        chosen: Version,
+    },
     /// It is not newer than the newest installed version.
     TooOld {
         /// The newest version that is completely installed.
@@ -176,6 +193,7 @@ impl fmt::Display for Reason {
             Self::Candidate => formatter.write_str("newest version that fits"),
             Self::Current => formatter.write_str("installed and current"),
             Self::Superseded => formatter.write_str("installed beside a newer version"),
+            Self::SetAside { chosen } => write!(formatter, "installed, but set aside for {chosen}"),
             Self::TooOld { installed } => {
                 write!(formatter, "not newer than the installed {installed}")
             }
@@ -216,35 +234,59 @@ pub struct Resolution<'a> {
     pub newest_complete: Option<usize>,
     /// What `update` would install.
     pub candidate: Option<usize>,
-    /// Transfers (by index) whose current symlink is missing, dangling or left behind by an installation that was
-    /// cut off, although the newest complete version stands.
+    /// The complete version that the current symlinks belong to: the newest, or an older one that was chosen.
+    pub settled: Option<usize>,
+    /// Transfers (by index) whose current symlink does not lead to the settled version: missing, dangling, or left
+    /// behind by a run that was cut off.
     pub stale_links: Vec<usize>,
 }
 
 impl<'a> Resolution<'a> {
-    /// Resolves the inventories of the enabled transfers of one component.
+    /// Resolves the inventories of the enabled transfers of one component. `choice` is the version that an explicit
+    /// downgrade has chosen, if one is on record.
     #[must_use]
-    pub fn new(transfers: &[(&'a Transfer, &'a Inventory)]) -> Self {
+    pub fn new(transfers: &[(&'a Transfer, &'a Inventory)], choice: Option<&Version>) -> Self {
         let sets = update_sets(transfers);
         let newest_complete = sets.iter().position(UpdateSet::is_complete);
         let candidate = candidate(&sets, transfers, newest_complete);
-        let chosen = newest_complete.and_then(|newest| chosen_by_link(&sets, transfers, newest));
+        let recorded = choice.and_then(|choice| {
+            sets.iter()
+                .position(|set| set.version == choice && set.is_complete())
+        });
+        let chosen = recorded.or_else(|| chosen_by_link(&sets, transfers, newest_complete?));
+        let settled = chosen.or(newest_complete);
         let newest_installed = sets.iter().position(UpdateSet::is_installed);
         let current = match (newest_installed, newest_complete) {
             (Some(installed), Some(complete)) if installed == complete => chosen.or(Some(complete)),
             (installed, _) => installed,
         };
-        let stale_links = match (newest_complete, chosen) {
-            (Some(newest), None) => stale_links(&sets[newest], transfers),
-            _ => Vec::new(),
-        };
+        let stale_links =
+            settled.map_or_else(Vec::new, |settled| stale_links(&sets[settled], transfers));
         Self {
             transfers: transfers.to_vec(),
             sets,
             current,
             newest_complete,
             candidate,
+            settled,
             stale_links,
+        }
+    }
+
+    /// Whether the current symlink of a transfer leads to its part of a version; one without symlink does.
+    #[must_use]
+    pub fn leads_to(&self, transfer: usize, index: usize) -> bool {
+        match self.transfers[transfer]
+            .1
+            .link
+            .as_ref()
+            .map(|link| &link.state)
+        {
+            None => true,
+            Some(LinkState::To(destination)) => {
+                holds(&self.sets[index].parts[transfer], destination)
+            }
+            Some(_) => false,
         }
     }
 
@@ -257,11 +299,7 @@ impl<'a> Resolution<'a> {
     /// What `check-new` answers: the candidate, or the installed version whose link has yet to be moved.
     #[must_use]
     pub fn offered(&self) -> Option<&UpdateSet<'a>> {
-        let unfinished = if self.stale_links.is_empty() {
-            None
-        } else {
-            self.newest_complete
-        };
+        let unfinished = self.settled.filter(|_| !self.stale_links.is_empty());
         self.candidate.or(unfinished).map(|index| &self.sets[index])
     }
 
@@ -273,10 +311,12 @@ impl<'a> Resolution<'a> {
             return Reason::Candidate;
         }
         if set.is_complete() {
-            return if self.current == Some(index) {
-                Reason::Current
-            } else {
-                Reason::Superseded
+            return match self.settled {
+                Some(settled) if settled == index => Reason::Current,
+                Some(settled) if settled > index => Reason::SetAside {
+                    chosen: self.sets[settled].version.clone(),
+                },
+                _ => Reason::Superseded,
             };
         }
         if let Some(excluded) = exclusion(&self.transfers, set.version) {
@@ -294,10 +334,24 @@ impl<'a> Resolution<'a> {
             (Some(better), _) if better < index => Reason::NotNewest {
                 candidate: self.sets[better].version.clone(),
             },
-            (_, Some(installed)) => Reason::TooOld {
+            (_, Some(installed)) if installed < index => Reason::TooOld {
                 installed: self.sets[installed].version.clone(),
             },
-            _ => Reason::Leftover,
+            _ => self.newest_in_part(index),
+        }
+    }
+
+    fn newest_in_part(&self, index: usize) -> Reason {
+        let here = |set: &UpdateSet<'_>| {
+            set.parts
+                .iter()
+                .any(|part| part.state() == Some(State::Complete))
+        };
+        match self.sets[..index].iter().find(|set| here(set)) {
+            Some(set) => Reason::TooOld {
+                installed: set.version.clone(),
+            },
+            None => Reason::Leftover,
         }
     }
 
@@ -422,24 +476,40 @@ enum Side {
     Source,
 }
 
-/// The newest set that is worth installing: newer than all that is complete, admitted by every setting, obtainable.
+/// The set that is installed next: the newest that is newer than all that is complete, admitted by every setting and
+/// obtainable. An installation that was begun is finished first, so that a host does not stay between two versions as
+/// long as a newer one cannot be had. Nothing older than a version that is still here in part comes by itself.
 fn candidate(
     sets: &[UpdateSet<'_>],
     transfers: &[(&Transfer, &Inventory)],
     newest_complete: Option<usize>,
 ) -> Option<usize> {
-    let end = newest_complete.unwrap_or(sets.len());
-    sets[..end]
+    let has_part = |set: &UpdateSet<'_>| {
+        set.parts
+            .iter()
+            .any(|part| part.state() == Some(State::Complete))
+    };
+    let begun = sets
         .iter()
-        .position(|set| set.is_obtainable() && exclusion(transfers, set.version).is_none())
+        .position(has_part)
+        .map_or(sets.len(), |index| index + 1);
+    let newer = &sets[..newest_complete.unwrap_or(sets.len()).min(begun)];
+    let admitted = |set: &UpdateSet<'_>| exclusion(transfers, set.version).is_none();
+    let unfinished = newer.iter().position(|set| set.is_begun() && admitted(set));
+    unfinished.or_else(|| {
+        newer
+            .iter()
+            .position(|set| set.is_obtainable() && admitted(set))
+    })
 }
 
-/// The older version that the current symlinks were deliberately set to, if they were.
+/// The older version that the current symlinks were deliberately set to, if they were, without a record of it: by
+/// another tool.
 ///
 /// An installation that was cut off between its last rename and its link leaves the link on an older version, and so
-/// does an operator who went back. The two are told apart by what the older file's inode says: going back fetches
-/// and renames the older file after the newer one stood. A link that was left behind points to a file that is older
-/// on disk as well, and is repaired.
+/// does an explicit downgrade. The two are told apart by what the files' inodes say: going back fetches and renames the
+/// older version after the newer one stood. A link that was left behind leads to a file that is older on disk as well,
+/// and is repaired.
 fn chosen_by_link(
     sets: &[UpdateSet<'_>],
     transfers: &[(&Transfer, &Inventory)],
@@ -457,8 +527,14 @@ fn chosen_by_link(
         let set = sets
             .iter()
             .position(|set| set.is_complete() && holds(&set.parts[index], destination))?;
-        let later =
-            set != newest && changed(&sets[set].parts[index]) > changed(&sets[newest].parts[index]);
+        let (own, newer) = (
+            arrival(&sets[set].parts[index]),
+            arrival(&sets[newest].parts[index]),
+        );
+        let later = set != newest
+            && own
+                .zip(newer)
+                .is_some_and(|(own, newer)| own.is_after(newer));
         if !later || chosen.is_some_and(|other| other != set) {
             return None;
         }
@@ -483,9 +559,9 @@ fn holds(part: &Part<'_>, path: &Path) -> bool {
     part.installed.and_then(Instance::path) == Some(path)
 }
 
-fn changed(part: &Part<'_>) -> Option<i128> {
+fn arrival(part: &Part<'_>) -> Option<Arrival> {
     match part.installed.map(|instance| &instance.location) {
-        Some(Location::File { changed, .. }) => Some(*changed),
+        Some(Location::File { arrival, .. }) => Some(*arrival),
         _ => None,
     }
 }

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 
 /// The root directory of a run.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Root {
     /// When it is missing or no directory.
     pub fn directory(&self, inner: &Path) -> io::Result<Directory> {
         let descriptor = self.open_with(inner, directory_flags(), Mode::empty())?;
-        let path = self.resolved(&descriptor, inner);
+        let path = self.resolved(&descriptor)?;
         Ok(Directory { descriptor, path })
     }
 
@@ -135,20 +135,23 @@ impl Root {
     /// When `inner` does not exist.
     pub fn canonicalize(&self, inner: &Path) -> io::Result<PathBuf> {
         let descriptor = self.open_with(inner, OFlags::PATH, Mode::empty())?;
-        Ok(self.resolved(&descriptor, inner))
+        self.resolved(&descriptor)
     }
 
-    /// Where the kernel says `descriptor` is, as an inner path; `inner` itself when /proc does not tell.
-    fn resolved(&self, descriptor: &OwnedFd, inner: &Path) -> PathBuf {
+    /// Where the kernel says `descriptor` is, as an inner path.
+    fn resolved(&self, descriptor: &OwnedFd) -> io::Result<PathBuf> {
         let link = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
-        let Ok(outer) = std::fs::read_link(link) else {
-            return inner.to_path_buf();
-        };
+        let outer = std::fs::read_link(link).map_err(|error| {
+            io::Error::other(format!("cannot resolve a path, is /proc mounted? {error}"))
+        })?;
         match &self.place {
-            Place::Host => outer,
+            Place::Host => Ok(outer),
             Place::Alternate { path, .. } => match outer.strip_prefix(path) {
-                Ok(rest) => Path::new("/").join(rest),
-                Err(_) => inner.to_path_buf(),
+                Ok(rest) => Ok(Path::new("/").join(rest)),
+                Err(_) => Err(io::Error::other(format!(
+                    "'{}' is outside the root",
+                    outer.display()
+                ))),
             },
         }
     }
@@ -207,6 +210,20 @@ impl Directory {
             &self.descriptor,
             name,
             AtFlags::SYMLINK_NOFOLLOW,
+        )?)
+    }
+
+    /// The same with the time when the inode was made, as far as the file system keeps it (statx(2)).
+    ///
+    /// # Errors
+    /// Whatever the kernel answers.
+    pub fn stat_with_birth(&self, name: &OsStr) -> io::Result<Statx> {
+        let fields = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+        Ok(rustix::fs::statx(
+            &self.descriptor,
+            name,
+            AtFlags::SYMLINK_NOFOLLOW,
+            fields,
         )?)
     }
 

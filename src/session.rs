@@ -1,15 +1,21 @@
 //! The glue that every verb needs: definitions to inventories, online or offline.
 
-use crate::definition::transfer::{BlobSource, Transfer};
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use crate::definition::transfer::{BlobSource, Transfer, Verification};
 use crate::definition::{Component, ComponentName, DefinitionError, Loader};
-use crate::event::{Event, Reporter, Severity};
+use crate::event::{Event, Reporter, Severity, Silent};
+use crate::fetch;
+use crate::install::choice;
 use crate::inventory::files::{self, FilesError, Side};
-use crate::inventory::link::{self, LinkError};
+use crate::inventory::link::{self, LinkError, LinkState};
 use crate::inventory::remote::{Manifests, RemoteError};
-use crate::inventory::{self, Inventory};
+use crate::inventory::{self, Instance, Inventory, Location, Provenance, State};
 use crate::plan::{Reach, source, target};
 use crate::resolve::Resolution;
 use crate::root::Root;
+use crate::version::Version;
 
 /// What a run reads with.
 #[derive(Clone, Copy)]
@@ -23,7 +29,7 @@ pub struct Session<'a> {
     /// Who is told.
     pub reporter: &'a dyn Reporter,
     /// `--verify=`: overrides every definition.
-    pub verification: Option<crate::definition::transfer::Verification>,
+    pub verification: Option<Verification>,
 }
 
 /// What must be defined for a verb to work (compat 1, section 2.15).
@@ -42,6 +48,8 @@ pub struct Surveyed {
     pub component: Component,
     /// One inventory per transfer, in order; of disabled transfers only the target.
     pub inventories: Vec<Inventory>,
+    /// The version that an explicit downgrade has chosen.
+    pub choice: Option<Version>,
 }
 
 /// A component could not be read or surveyed.
@@ -120,15 +128,35 @@ impl Session<'_> {
     /// # Errors
     /// When a target cannot be read, or (online) a source not be listed.
     pub fn survey(&self, component: Component, reach: Reach) -> Result<Surveyed, SessionError> {
-        let inventories = component
-            .transfers
-            .iter()
+        let transfers = component.transfers.iter();
+        let inventories = transfers
             .map(|transfer| self.inventory(transfer, reach))
             .collect::<Result<Vec<_>, _>>()?;
+        let choice = choice::read(self.root, &self.loader.key(&component.name));
         Ok(Surveyed {
             component,
             inventories,
+            choice,
         })
+    }
+
+    /// What the current symlinks of all other components lead to, as far as these can be read: patterns of two
+    /// components may overlap in one directory, and nothing that is in use is anybody's old version.
+    #[must_use]
+    pub fn linked_elsewhere(&self, name: &ComponentName) -> HashSet<PathBuf> {
+        let mut names = self.loader.names().unwrap_or_default();
+        names.push(ComponentName::Default);
+        let others = names.iter().filter(|other| *other != name);
+        let components = others.filter_map(|other| self.loader.load(other, &Silent).ok());
+        let links = components
+            .flat_map(|component| component.transfers)
+            .filter_map(|transfer| link::examine(self.root, target(&transfer)).ok().flatten());
+        links
+            .filter_map(|link| match link.state {
+                LinkState::To(destination) => Some(destination),
+                _ => None,
+            })
+            .collect()
     }
 
     fn inventory(&self, transfer: &Transfer, reach: Reach) -> Result<Inventory, SessionError> {
@@ -140,10 +168,19 @@ impl Session<'_> {
             _ => Vec::new(),
         };
         for instances in [&mut installed, &mut available] {
+            let mut duplicates = 0;
             inventory::sort(instances, |first, second| {
-                self.tell_duplicate(first, second);
+                duplicates += 1;
+                if duplicates <= DUPLICATES_TOLD {
+                    self.tell_duplicate(transfer, first, second);
+                }
             });
+            if duplicates > DUPLICATES_TOLD {
+                let text = format!("… and {} more.", duplicates - DUPLICATES_TOLD);
+                self.reporter.report(&Event::Message(Severity::Info, text));
+            }
         }
+        distrust(&mut installed, &available, transfer.verification);
         Ok(Inventory {
             available,
             installed,
@@ -151,7 +188,7 @@ impl Session<'_> {
         })
     }
 
-    fn available(&self, transfer: &Transfer) -> Result<Vec<inventory::Instance>, SessionError> {
+    fn available(&self, transfer: &Transfer) -> Result<Vec<Instance>, SessionError> {
         Ok(match source(transfer) {
             BlobSource::Url(source) => self.manifests.list(source, transfer.verification)?,
             BlobSource::Directory(source) => {
@@ -160,7 +197,7 @@ impl Session<'_> {
         })
     }
 
-    fn tell_duplicate(&self, first: &inventory::Instance, second: &inventory::Instance) {
+    fn tell_duplicate(&self, transfer: &Transfer, first: &Instance, second: &Instance) {
         let (left, right) = (
             first.metadata.version.as_str(),
             second.metadata.version.as_str(),
@@ -170,10 +207,52 @@ impl Session<'_> {
         } else {
             format!("'{left}'/'{right}'")
         };
-        let (one, two) = (first.location.to_string(), second.location.to_string());
+        let (one, two) = (self.shown(transfer, first), self.shown(transfer, second));
         let text =
             format!("Multiple instances of version {versions} found at '{one}' and '{two}'.");
         self.reporter.report(&Event::Message(Severity::Info, text));
+    }
+
+    /// Where an instance is, as messages and listings name it.
+    #[must_use]
+    pub fn shown(&self, transfer: &Transfer, instance: &Instance) -> String {
+        match (&instance.location, source(transfer)) {
+            (Location::File { path, .. }, _) => self.root.outer(path).display().to_string(),
+            (Location::Remote { name }, BlobSource::Url(from)) => {
+                fetch::url::join(&from.base, name).unwrap_or_else(|_| name.clone())
+            }
+            (Location::Remote { name }, BlobSource::Directory(_)) => name.clone(),
+        }
+    }
+}
+
+/// So many versions with several instances are told of per listing; the rest is counted.
+const DUPLICATES_TOLD: usize = 10;
+
+/// A pending file is only worth its name as long as it is what the manifest names: one of other bytes, or one that
+/// nobody authenticated although verification is on now, has to be fetched again.
+fn distrust(installed: &mut [Instance], available: &[Instance], verification: Verification) {
+    for pending in installed
+        .iter_mut()
+        .filter(|instance| instance.state == State::Pending)
+    {
+        let Some(Provenance {
+            sha256,
+            verification: then,
+        }) = pending.provenance
+        else {
+            continue;
+        };
+        let offered = available
+            .iter()
+            .find(|offered| offered.metadata.version == pending.metadata.version);
+        let holds = match offered.and_then(|offered| offered.metadata.sha256) {
+            Some(expected) => expected == sha256,
+            None => then == Verification::OpenPgp || verification == Verification::Skip,
+        };
+        if !holds {
+            pending.state = State::Partial;
+        }
     }
 }
 
@@ -196,6 +275,6 @@ impl Surveyed {
             .into_iter()
             .filter(|(transfer, _)| transfer.enabled)
             .collect();
-        Resolution::new(&enabled)
+        Resolution::new(&enabled, self.choice.as_ref())
     }
 }

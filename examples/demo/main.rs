@@ -191,7 +191,7 @@ impl Demo {
         self.stage.check_exit(&update, 1, "refused")?;
         self.stage.check(
             "the reason is told",
-            update.stderr.contains("checksum mismatch"),
+            update.stderr.contains("does not match expected checksum"),
         )?;
         self.show_tree()?;
         self.check_current("1.1.0", &before)

@@ -53,7 +53,11 @@ impl<'a> Activation<'a> {
     /// Before the first link of a component moves: makes sure that its activation is not forgotten.
     pub(super) fn prepare(&self, name: &ComponentName) -> Result<(), Error> {
         match self.scope {
-            Scope::Running => Ok(debt::note(self.context.root, name).map_err(ActivateError::Debt)?),
+            Scope::Running => Ok(debt::note(
+                self.context.root,
+                &self.context.session.loader.key(name),
+            )
+            .map_err(ActivateError::Debt)?),
             Scope::FilesOnly => Ok(()),
         }
     }
@@ -61,7 +65,10 @@ impl<'a> Activation<'a> {
     /// What an earlier run moved and did not come to activate.
     pub(super) fn owed(&self, surveyed: &Surveyed, resolution: &Resolution<'_>) -> Vec<Moved> {
         if self.scope == Scope::FilesOnly
-            || !debt::is_noted(self.context.root, &surveyed.component.name)
+            || !debt::is_noted(
+                self.context.root,
+                &self.context.session.loader.key(&surveyed.component.name),
+            )
         {
             return Vec::new();
         }
@@ -93,7 +100,7 @@ impl<'a> Activation<'a> {
     pub(super) fn add(&mut self, name: &ComponentName, moved: Vec<Moved>) {
         if moved.is_empty() && self.scope == Scope::Running {
             // Nothing of it changed, so nothing is owed. A note that stays costs one needless merge.
-            let _ = debt::clear(self.context.root, name);
+            let _ = debt::clear(self.context.root, &self.context.session.loader.key(name));
         }
         self.moved
             .extend(moved.into_iter().map(|moved| (name.clone(), moved)));
@@ -132,7 +139,8 @@ impl<'a> Activation<'a> {
                 .and_then(|bus| activate::activate(&plan, &bus, self.context.reporter))
         };
         for (name, _) in &self.moved {
-            debt::clear(root, name).map_err(ActivateError::Debt)?;
+            debt::clear(root, &self.context.session.loader.key(name))
+                .map_err(ActivateError::Debt)?;
         }
         Ok(result?)
     }

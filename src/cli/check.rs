@@ -73,9 +73,7 @@ fn all(context: &Context<'_>) -> Result<Exit, Error> {
             Err(error) => failed |= context.failed_among_several(name, &error),
         }
     }
-    if rows.is_empty() && !failed {
-        return Ok(Exit::Success);
-    }
+    let undefined = rows.is_empty() && !failed;
     let news = rows.iter().any(|row| row.available.is_some());
     let text = match context.settings.json {
         JsonFormat::Off => {
@@ -100,7 +98,7 @@ fn all(context: &Context<'_>) -> Result<Exit, Error> {
     };
     text.and_then(|text| output::print(&text))
         .map_err(Error::Output)?;
-    Ok(if news && !failed {
+    Ok(if undefined || (news && !failed) {
         Exit::Success
     } else {
         Exit::Failure

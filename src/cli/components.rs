@@ -8,7 +8,7 @@ use super::output::{self};
 use super::{Context, Exit, Selection};
 use crate::definition::{ComponentName, Suggestion};
 use crate::error::Error;
-use crate::event::{Event, Reporter};
+use crate::event::Silent;
 use crate::session::SessionError;
 
 /// Whether a component suggests itself, as far as that is settled without looking at the host: conditions are not
@@ -17,13 +17,6 @@ fn suggested(suggestion: &Suggestion) -> Option<bool> {
     suggestion
         .explicit
         .or_else(|| suggestion.conditions.is_empty().then_some(false))
-}
-
-/// Hears nothing: the same files were just read with their warnings told.
-struct Silent;
-
-impl Reporter for Silent {
-    fn report(&self, _: &Event<'_>) {}
 }
 
 #[derive(Serialize)]

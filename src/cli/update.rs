@@ -2,11 +2,11 @@
 
 use super::activation::Activation;
 use super::{Context, Exit, Verb};
-use crate::definition::ComponentName;
+use crate::definition::{Component, ComponentName};
 use crate::error::Error;
 use crate::install::{InstallError, Moved, vacuum};
-use crate::plan::{self, Decision, Goal, Idle, PlanError, Request};
-use crate::resolve::UpdateSet;
+use crate::plan::{self, Decision, Goal, Idle, Plan, PlanError, Request};
+use crate::resolve::{Resolution, UpdateSet};
 use crate::session::{Requirement, SessionError};
 
 /// What one component's update came to.
@@ -22,34 +22,48 @@ pub(super) fn run(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
         Verb::Update(version) => (Goal::Install, version.as_deref()),
         _ => return Ok(Exit::Failure),
     };
-    let names = context.selected()?;
-    let several = context.names_components();
-    let _lock = context.lock(verb)?;
+    let settings = context.settings;
+    let request = Request {
+        version,
+        goal,
+        reach: settings.reach,
+        instances_max: settings.instances_max,
+    };
+    // Before the lock: a mistake in a definition is told at once, and nothing to do leaves no trace.
     let mut failed = false;
+    let mut components = Vec::new();
+    for name in &context.selected()? {
+        match load(context, name) {
+            Ok(component) => components.extend(component),
+            Err(error) => failed |= told(context, name, &error),
+        }
+    }
+    if components.is_empty() {
+        return Ok(if failed { Exit::Failure } else { Exit::Success });
+    }
+    let _lock = context.lock(verb)?;
     let mut activation = Activation::new(*context, goal);
-    for name in &names {
+    for component in components {
         if context.executor.cancel.is_cancelled() {
             context.complain(&InstallError::Cancelled.into());
             failed = true;
             break;
         }
-        let request = Request {
-            version,
-            goal,
-            reach: context.settings.reach,
-            instances_max: context.settings.instances_max,
-        };
-        let updated =
-            component(context, name, request, &activation).unwrap_or_else(Updated::failed);
-        if let Some(error) = updated.failure {
-            if several {
-                failed |= context.failed_among_several(name, &error);
-            } else {
-                context.complain(&error);
-                failed = true;
-            }
+        let name = component.name.clone();
+        let updated = Task {
+            context,
+            activation: &activation,
+            request,
         }
-        activation.add(name, updated.moved);
+        .update(component)
+        .unwrap_or_else(|error| Updated {
+            moved: Vec::new(),
+            failure: Some(error),
+        });
+        if let Some(error) = updated.failure {
+            failed |= told(context, &name, &error);
+        }
+        activation.add(&name, updated.moved);
     }
     if let Err(error) = activation.run() {
         context.complain(&error);
@@ -58,98 +72,157 @@ pub(super) fn run(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
     Ok(if failed { Exit::Failure } else { Exit::Success })
 }
 
-impl Updated {
-    fn failed(error: Error) -> Self {
-        Self {
-            moved: Vec::new(),
-            failure: Some(error),
+/// Tells of an error; whether it makes the run a failure.
+fn told(context: &Context<'_>, name: &ComponentName, error: &Error) -> bool {
+    if context.names_components() {
+        return context.failed_among_several(name, error);
+    }
+    context.complain(error);
+    true
+}
+
+/// Reads a component; one that is switched off is passed over among several, and refused alone.
+fn load(context: &Context<'_>, name: &ComponentName) -> Result<Option<Component>, Error> {
+    let component = context.load(name, Requirement::EnabledTransfer)?;
+    match (component.enabled, context.names_components()) {
+        (true, _) => Ok(Some(component)),
+        (false, true) => {
+            context.say(&format!("{name}: {}", SessionError::Disabled));
+            Ok(None)
+        }
+        (false, false) => Err(SessionError::Disabled.into()),
+    }
+}
+
+/// The update of one component.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    context: &'a Context<'a>,
+    activation: &'a Activation<'a>,
+    request: Request<'a>,
+}
+
+impl Task<'_> {
+    fn update(self, component: Component) -> Result<Updated, Error> {
+        let Self {
+            context,
+            activation,
+            request,
+        } = self;
+        let name = component.name.clone();
+        let surveyed = context.session.survey(component, request.reach)?;
+        let resolution = surveyed.resolve();
+        let mut plan = match plan::decide(&resolution, &surveyed.transfers(), request)? {
+            Decision::Do(plan) => plan,
+            Decision::Nothing { idle, leftovers } => {
+                self.say(&name, &idle_text(&idle, &resolution));
+                for removal in &leftovers {
+                    vacuum::remove(&context.executor, removal)?;
+                }
+                return Ok(Updated {
+                    moved: activation.owed(&surveyed, &resolution),
+                    failure: None,
+                });
+            }
+        };
+        if !plan.removals.is_empty() {
+            let linked = context.session.linked_elsewhere(&name);
+            plan.removals
+                .retain(|removal| !linked.contains(removal.path));
+        }
+        self.announce(&name, &plan);
+        if request.goal == Goal::Install {
+            activation.prepare(&name)?;
+        }
+        let key = context.session.loader.key(&name);
+        let outcome = context.executor.execute(&name, &key, &plan);
+        self.conclude(&name, &plan, outcome.failure.as_ref());
+        let mut moved = outcome.moved;
+        let failure = outcome.failure.map(Error::from);
+        if moved.is_empty() {
+            moved = activation.owed(&surveyed, &resolution);
+        }
+        // An installation that was begun came first; what is newer follows at once.
+        let finished =
+            request.version.is_none() && request.goal == Goal::Install && failure.is_none();
+        if finished
+            && resolution
+                .find(plan.version)
+                .is_some_and(|index| resolution.sets[index].is_begun())
+        {
+            let next = self.update(surveyed.component.clone())?;
+            moved.retain(|moved| {
+                next.moved
+                    .iter()
+                    .all(|later| later.transfer != moved.transfer)
+            });
+            moved.extend(next.moved);
+            return Ok(Updated {
+                moved,
+                failure: next.failure,
+            });
+        }
+        Ok(Updated { moved, failure })
+    }
+
+    fn announce(self, name: &ComponentName, plan: &Plan<'_>) {
+        for notice in &plan.notices {
+            self.say(name, notice);
+        }
+        self.say(
+            name,
+            &if plan.moves_only_links() {
+                format!(
+                    "Version '{}' is installed, but its current symlink is not right. Repairing.",
+                    plan.version
+                )
+            } else {
+                format!("Selected update '{}' for install.", plan.version)
+            },
+        );
+    }
+
+    fn conclude(self, name: &ComponentName, plan: &Plan<'_>, failure: Option<&InstallError>) {
+        match failure {
+            None if plan.goal == Goal::Acquire || plan.moves_only_links() => {}
+            None | Some(InstallError::Vacuum(_)) => {
+                self.say(
+                    name,
+                    &format!("Successfully installed update '{}'.", plan.version),
+                );
+            }
+            // compat: what the original says of a version that it cannot complete, and scripts look for. Ours tries
+            // again by itself with the next run.
+            Some(InstallError::Acquire { .. } | InstallError::Space(_)) if plan.resumes => {
+                self.say(name, &PlanError::Stuck(plan.version.clone()).to_string());
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn say(self, name: &ComponentName, text: &str) {
+        if self.context.names_components() {
+            self.context.say(&format!("{name}: {text}"));
+        } else {
+            self.context.say(text);
         }
     }
 }
 
-fn component(
-    context: &Context<'_>,
-    name: &ComponentName,
-    request: Request<'_>,
-    activation: &Activation<'_>,
-) -> Result<Updated, Error> {
-    let say = |text: &str| {
-        if context.names_components() {
-            context.say(&format!("{name}: {text}"));
-        } else {
-            context.say(text);
+fn idle_text(idle: &Idle<'_>, resolution: &Resolution<'_>) -> String {
+    let unfitting =
+        resolution.newest_complete.is_none() && resolution.sets.iter().any(UpdateSet::is_available);
+    match idle {
+        Idle::UpToDate if unfitting => {
+            "No update needed: none of the offered versions fits, `sysupdate list --why` shows why."
+                .to_owned()
         }
-    };
-    let component = context.load(name, Requirement::EnabledTransfer)?;
-    if !component.enabled {
-        if context.names_components() {
-            say("Component is disabled.");
-            return Ok(Updated::default());
+        Idle::UpToDate => "No update needed.".to_owned(),
+        Idle::AlreadyInstalled(version) => {
+            format!("Selected update '{version}' is already installed. Skipping update.")
         }
-        return Err(SessionError::Disabled.into());
-    }
-    let surveyed = context.session.survey(component, request.reach)?;
-    let resolution = surveyed.resolve();
-    let transfers = surveyed.transfers();
-    let plan = match plan::decide(&resolution, &transfers, request)? {
-        Decision::Do(plan) => plan,
-        Decision::Nothing { idle, leftovers } => {
-            let unfitting = idle == Idle::UpToDate
-                && resolution.newest_complete.is_none()
-                && resolution.sets.iter().any(UpdateSet::is_available);
-            say(&match idle {
-                Idle::UpToDate if unfitting => {
-                    "No update needed: none of the offered versions fits, `sysupdate list --why` shows why.".to_owned()
-                }
-                Idle::UpToDate => "No update needed.".to_owned(),
-                Idle::AlreadyInstalled(version) => {
-                    format!("Selected update '{version}' is already installed. Skipping update.")
-                }
-                Idle::AlreadyAcquired(version) => {
-                    format!(
-                        "Selected update '{version}' is already acquired and pending installation."
-                    )
-                }
-            });
-            for removal in &leftovers {
-                vacuum::remove(&context.executor, removal)?;
-            }
-            let moved = activation.owed(&surveyed, &resolution);
-            return Ok(Updated {
-                moved,
-                failure: None,
-            });
+        Idle::AlreadyAcquired(version) => {
+            format!("Selected update '{version}' is already acquired and pending installation.")
         }
-    };
-    for notice in &plan.notices {
-        say(notice);
     }
-    say(&format!("Selected update '{}' for install.", plan.version));
-    if request.goal == Goal::Install {
-        activation.prepare(name)?;
-    }
-    let outcome = context.executor.execute(name, &plan);
-    match &outcome.failure {
-        None if request.goal == Goal::Acquire => {}
-        None | Some(InstallError::Vacuum(_)) => {
-            say(&format!(
-                "Successfully installed update '{}'.",
-                plan.version
-            ));
-        }
-        // compat: what the original says of a version that it cannot complete, and scripts look for. Ours tries again
-        // by itself with the next run.
-        Some(InstallError::Acquire { .. } | InstallError::Space(_)) if plan.resumes => {
-            say(&PlanError::Stuck(plan.version.clone()).to_string());
-        }
-        Some(_) => {}
-    }
-    let mut moved = outcome.moved;
-    if moved.is_empty() {
-        moved = activation.owed(&surveyed, &resolution);
-    }
-    Ok(Updated {
-        moved,
-        failure: outcome.failure.map(Error::from),
-    })
 }

@@ -26,14 +26,18 @@ pub(super) fn run(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
     let surveyed = context.session.survey(component, Reach::Offline)?;
     context.say("Making room…");
     let transfers = surveyed.transfers();
-    let removals = plan::removals(&transfers, None, context.settings.instances_max);
+    let mut removals = plan::removals(&transfers, None, context.settings.instances_max);
+    if !removals.is_empty() {
+        let linked = context.session.linked_elsewhere(name);
+        removals.retain(|removal| !linked.contains(removal.path));
+    }
     for removal in &removals {
         vacuum::remove(&context.executor, removal)?;
     }
     let all: Vec<_> = surveyed.component.transfers.iter().collect();
     vacuum::remove_unclaimed(&context.executor, &all)?;
     let (removed, disabled_transfers) = plan::count(&removals);
-    context.say(&summary(removed, disabled_transfers));
+    context.say(&vacuum::summary(removed, disabled_transfers));
     if context.settings.json != JsonFormat::Off {
         let report = Report {
             removed,
@@ -44,16 +48,4 @@ pub(super) fn run(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
             .map_err(Error::Output)?;
     }
     Ok(Exit::Success)
-}
-
-/// How much was removed, in the words of the original.
-pub(super) fn summary(removed: usize, disabled: usize) -> String {
-    match (removed, disabled) {
-        (0, 0) => "Found nothing to remove.".to_owned(),
-        (removed, 0) => format!("Removed {removed} instances."),
-        (0, disabled) => format!("Removed {disabled} disabled transfers."),
-        (removed, disabled) => {
-            format!("Removed {removed} instances, and {disabled} disabled transfers.")
-        }
-    }
 }

@@ -1,7 +1,12 @@
 //! Components: their names and their `.component` files.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
+
+use sha2::Digest as _;
+
+use crate::metadata::Sha256;
 
 use super::condition::{Suggestible, Suggestion, suggest, suggest_on};
 use super::fault::Fault;
@@ -43,6 +48,32 @@ impl fmt::Display for ComponentName {
             Self::Default => "<default>",
             Self::Named(name) => name,
         })
+    }
+}
+
+/// The file name under which state of a component is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComponentKey(String);
+
+impl ComponentKey {
+    /// The key of a component, or of the definitions in a directory of their own (`--definitions=`).
+    #[must_use]
+    pub fn new(name: &ComponentName, definitions: Option<&Path>) -> Self {
+        Self(match (definitions, name) {
+            (Some(directory), _) => {
+                let digest = sha2::Sha256::digest(directory.as_os_str().as_encoded_bytes());
+                format!("definitions-{}", Sha256(digest.into()))
+            }
+            // The default component has no name that another one could not have.
+            (None, ComponentName::Default) => "default".to_owned(),
+            (None, ComponentName::Named(name)) => format!("component-{name}"),
+        })
+    }
+
+    /// The file name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use component::{ComponentName, ComponentNameError, ComponentSettings};
+pub use component::{ComponentKey, ComponentName, ComponentNameError, ComponentSettings};
 pub use condition::Suggestion;
 pub use error::DefinitionError;
 pub use feature::Feature;
@@ -72,6 +72,15 @@ pub struct Component {
 }
 
 impl Loader<'_> {
+    /// The key under which state of a component is kept.
+    #[must_use]
+    pub fn key(&self, name: &ComponentName) -> ComponentKey {
+        let absolute = self
+            .directory
+            .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()));
+        ComponentKey::new(name, absolute.as_deref())
+    }
+
     /// All named components, in byte order: `sysupdate.NAME.d` directories and native `transfer.d/NAME.toml` files.
     ///
     /// No file is opened. There are none when `--definitions=` replaces the search directories.
@@ -135,7 +144,7 @@ impl Loader<'_> {
             transfers.push(self.transfer(&search, file, suffix, &features)?);
         }
         if let (Some(path), ComponentName::Named(name)) = (native, name) {
-            let bytes = self.read(&path)?;
+            let bytes = self.read(&path, NATIVE_LIMIT)?;
             let file = toml::File {
                 name,
                 path: &self.shown(&path),
@@ -264,7 +273,7 @@ impl Loader<'_> {
             .into_iter()
             .chain(drop_ins.iter().map(PathBuf::as_path))
         {
-            let bytes = self.read(path)?;
+            let bytes = self.read(path, FILE_LIMIT)?;
             assign::assign(
                 &bytes,
                 &self.shown(path),
@@ -277,8 +286,8 @@ impl Loader<'_> {
         Ok(())
     }
 
-    fn read(&self, path: &Path) -> Result<Vec<u8>, DefinitionError> {
-        self.root.read(path, FILE_LIMIT).map_err(|source| {
+    fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, DefinitionError> {
+        self.root.read(path, limit).map_err(|source| {
             // An alternate root often has no /dev/null that a link could lead to.
             let masked = || {
                 self.root
@@ -399,8 +408,11 @@ impl Reporter for Silent {
     fn report(&self, _: &Event<'_>) {}
 }
 
-/// Largest definition file, in bytes: longer than the longest line that systemd takes.
-const FILE_LIMIT: u64 = 2 << 20;
+/// Largest systemd-style file, in bytes: systemd bounds lines (1 MiB), not files.
+const FILE_LIMIT: u64 = 64 << 20;
+
+/// Largest native file, in bytes.
+const NATIVE_LIMIT: u64 = 2 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -19,17 +19,26 @@ pub(crate) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Insertions, deletions and replacements between the two (Levenshtein), row by row.
+/// Insertions, deletions, replacements and swaps of neighbours between the two (Damerau and Levenshtein), row by row.
 fn edits(wanted: &[char], candidate: &str) -> usize {
+    let candidate: Vec<char> = candidate.to_lowercase().chars().collect();
+    let mut above: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=wanted.len()).collect();
-    for (line, character) in candidate.to_lowercase().chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, other) in wanted.iter().enumerate() {
-            let replaced = diagonal + usize::from(*other != character);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+    for line in 0..candidate.len() {
+        let mut next = vec![line + 1];
+        for column in 0..wanted.len() {
+            let replaced = row[column] + usize::from(wanted[column] != candidate[line]);
+            let mut fewest = replaced.min(row[column + 1] + 1).min(next[column] + 1);
+            let swapped = line > 0
+                && column > 0
+                && wanted[column] == candidate[line - 1]
+                && wanted[column - 1] == candidate[line];
+            if swapped {
+                fewest = fewest.min(above[column - 1] + 1);
+            }
+            next.push(fewest);
         }
+        above = std::mem::replace(&mut row, next);
     }
     row[wanted.len()]
 }
@@ -48,6 +57,7 @@ mod tests {
             ("instance_max", Some("instances_max")),
             ("InstancesMax", Some("instances_max")),
             ("macth", Some("match")),
+            ("apth", Some("path")),
             ("mach", Some("match")),
             ("moed", Some("mode")),
             ("Mode", Some("mode")),

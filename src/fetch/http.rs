@@ -341,6 +341,9 @@ fn conditions(validators: &Validators) -> HeaderMap {
         (header::IF_MODIFIED_SINCE, &validators.last_modified),
     ];
     for (name, value) in fields {
+        if name == header::IF_NONE_MATCH && !value.as_deref().is_none_or(is_entity_tag) {
+            continue;
+        }
         // What cannot stand in a header was not sent by a server in one: a damaged record must not stop the request.
         if let Some(value) = value
             .as_ref()
@@ -357,7 +360,9 @@ fn conditions(validators: &Validators) -> HeaderMap {
 /// A change within the same second as the answer would leave `Last-Modified` as it is, and with many servers the
 /// `ETag`, which they derive from it.
 fn validators(headers: &HeaderMap) -> Option<Validators> {
-    let etag = text(headers, &header::ETAG).map(str::to_owned);
+    let etag = text(headers, &header::ETAG)
+        .filter(|tag| is_entity_tag(tag))
+        .map(str::to_owned);
     let mut last_modified = text(headers, &header::LAST_MODIFIED).map(str::to_owned);
     match (
         date(headers, &header::LAST_MODIFIED),
@@ -371,6 +376,16 @@ fn validators(headers: &HeaderMap) -> Option<Validators> {
         etag,
         last_modified,
     })
+}
+
+/// Whether the text is one entity-tag (RFC 9110 section 8.8.3). Anything else, `*` above all, would make every later
+/// request conditional on nothing, and an honest server would answer 304 for ever.
+fn is_entity_tag(text: &str) -> bool {
+    let opaque = text.strip_prefix("W/").unwrap_or(text);
+    let inner = opaque
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    inner.is_some_and(|inner| inner.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e)))
 }
 
 /// A header's value, if it is reasonable text: these are kept on disk.

@@ -4,27 +4,26 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Advice, Mode, OFlags, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps, XattrFlags};
 
 use super::Executor;
-use crate::definition::transfer::{BlobSource, FileTarget, UrlSource};
+use super::sink::{self, SinkError};
+use crate::definition::transfer::{self as definition, BlobSource, UrlSource};
 use crate::event::{Event, Reporter};
 use crate::fetch::{self, Body, Cancel, FetchError, Request, Response};
-use crate::inventory::{Instance, Location, State};
+use crate::inventory::{Instance, Location, Provenance, State};
 use crate::metadata::{Metadata, Sha256};
 use crate::plan::{Action, Step, source, target};
 use crate::storage::atomic::{self, AtomicError};
 use crate::unpack::Decoder;
-use crate::verify::reader::Hashing;
+use crate::verify::reader::{Hashing, Limited};
 
-/// Bytes are moved in pieces of this size.
-const PIECE: usize = 256 * 1024;
-/// After so many bytes the kernel is asked to begin writing them out, so that the final sync has little left to do.
-const WRITE_BEHIND: u64 = 8 * 1024 * 1024;
+/// Nothing larger is fetched, packed or unpacked, in bytes (compat 2, B8.1).
+const LARGEST: u64 = 64 << 30;
 /// Progress is told at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -48,10 +47,25 @@ impl Verified {
 #[derive(Debug, thiserror::Error)]
 pub enum AcquireError {
     /// The source did not deliver.
-    #[error(transparent)]
-    Fetch(FetchError),
+    #[error("Failed to retrieve image file.{}", if .0.is_not_found() { " (Wrong URL?)" } else { "" })]
+    Fetch(#[source] FetchError),
+    /// The source announces more than is ever fetched.
+    #[error("Content too large. ('{from}' is announced with more than 64 GiB)")]
+    Announced {
+        /// URL or path.
+        from: String,
+    },
+    /// More comes than is ever fetched.
+    #[error("File overly large, refusing. ('{from}' has more than 64 GiB)")]
+    TooLarge {
+        /// URL or path.
+        from: String,
+    },
     /// What arrived is not what the manifest names.
-    #[error("checksum mismatch: '{url}' has SHA-256 {actual}, its manifest says {expected}")]
+    #[error(
+        "Checksum of downloaded resource does not match expected checksum, yikes. ('{url}' has SHA-256 {actual}, its \
+         manifest says {expected})"
+    )]
     Digest {
         /// Where it came from.
         url: String,
@@ -78,6 +92,12 @@ pub enum AcquireError {
         path: PathBuf,
         /// The cause.
         source: io::Error,
+    },
+    /// Somebody else has put another file in the place of the staging file.
+    #[error("'{}' was replaced while it was written", path.display())]
+    Replaced {
+        /// Its outer path.
+        path: PathBuf,
     },
     /// A step on the file system failed.
     #[error(transparent)]
@@ -167,31 +187,44 @@ fn acquire(
         source.from,
         root.outer(&final_path).display()
     ));
-    let mut file = atomic::create_file(root, &directory, &partial)?;
+    let file = atomic::create_file(root, &directory, &partial)?;
     let transfer = Transfer {
         executor,
         name: &name.to_string_lossy(),
         path: &path,
     };
-    let received = transfer.receive(&mut source, &mut file);
+    let received = transfer.receive(&mut source, &file);
     executor.reporter.report(&Event::TransferEnded {
         name: transfer.name,
     });
-    if let Err(AcquireError::Write { source, .. }) = &received
-        && source.kind() == io::ErrorKind::StorageFull
-    {
+    match &received {
         // A full disk is worse than a second download.
-        atomic::remove(root, &directory, &partial)?;
+        Err(AcquireError::Write { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+            atomic::remove(root, &directory, &partial)?;
+        }
+        // Nothing can be continued from it: the mark stays, the bytes go.
+        Err(
+            AcquireError::Digest { .. } | AcquireError::TooLarge { .. } | AcquireError::Read { .. },
+        ) => {
+            file.set_len(0).map_err(|source| AcquireError::Write {
+                path: root.outer(&path),
+                source,
+            })?;
+        }
+        _ => {}
     }
     received?;
-    describe(&file, metadata, target(step.transfer), &source).map_err(|source| {
-        AcquireError::Write {
-            path: root.outer(&path),
-            source,
-        }
+    describe(&file, metadata, step.transfer, &source).map_err(|source| AcquireError::Write {
+        path: root.outer(&path),
+        source,
     })?;
     atomic::sync_file(root, &file, &path, durability)?;
     let pending = prefixed(State::Pending, name);
+    if !atomic::is_named(&file, &directory, &partial) {
+        return Err(AcquireError::Replaced {
+            path: root.outer(&path),
+        });
+    }
     atomic::rename(root, &directory, &partial, &pending, durability)?;
     executor.say(format!("Successfully acquired '{}'.", source.from));
     Ok(Verified {
@@ -211,6 +244,8 @@ struct Source {
     modified: Option<u64>,
     /// The URL, to be noted at the file.
     url: Option<String>,
+    /// The entity-tag, likewise.
+    etag: Option<String>,
 }
 
 impl Source {
@@ -250,7 +285,7 @@ impl Source {
                 reader,
                 length,
                 modified,
-                ..
+                validators,
             }) => Ok(Self {
                 from: url.clone(),
                 reader,
@@ -258,6 +293,7 @@ impl Source {
                 expected: Some(expected),
                 modified,
                 url: Some(url),
+                etag: validators.and_then(|validators| validators.etag),
             }),
             // Nothing conditional was asked.
             Response::NotModified => Err(FetchError::Status { url, code: 304 }.into()),
@@ -281,7 +317,11 @@ impl Source {
                 .open_with(path, flags, Mode::empty())
                 .map_err(failed)?,
         );
-        let length = file.metadata().map_err(failed)?.len();
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(failed(io::Error::other("not a regular file")));
+        }
+        let length = metadata.len();
         let reader = Box::new(file);
         let modified = instance.metadata.mtime;
         Ok(Self {
@@ -291,6 +331,7 @@ impl Source {
             expected: None,
             modified,
             url: None,
+            etag: None,
         })
     }
 }
@@ -306,8 +347,13 @@ struct Transfer<'a> {
 
 impl Transfer<'_> {
     /// Moves everything from the source into the file: counted, hashed as it comes, decompressed, written.
-    fn receive(&self, source: &mut Source, file: &mut File) -> Result<(), AcquireError> {
+    fn receive(&self, source: &mut Source, file: &File) -> Result<(), AcquireError> {
         let reporter = self.executor.reporter;
+        if source.length.is_some_and(|length| length > LARGEST) {
+            return Err(AcquireError::Announced {
+                from: source.from.clone(),
+            });
+        }
         reporter.report(&Event::TransferStarted {
             name: self.name,
             total: source.length,
@@ -322,32 +368,29 @@ impl Transfer<'_> {
             bytes: 0,
             told: Instant::now(),
         };
-        let failed = |error| Self::read_error(&source.from, error);
-        let mut decoder = Decoder::new(Hashing::new(counted)).map_err(failed)?;
-        let mut piece = vec![0; PIECE];
-        let mut written = 0;
-        let mut flushed = 0;
-        loop {
-            let length = read_full(&mut decoder, &mut piece).map_err(failed)?;
-            file.write_all(&piece[..length])
-                .map_err(|source| self.write_error(source))?;
-            written += length as u64;
-            if written - flushed >= WRITE_BEHIND {
-                write_behind(file, flushed, written);
-                flushed = written;
-            }
-            if length < piece.len() {
-                break;
-            }
-        }
-        let actual = decoder.finish().map_err(failed)?.finish();
-        match source.expected {
-            Some(expected) if expected != actual => Err(AcquireError::Digest {
+        let packed = Hashing::new(Limited::new(counted, LARGEST));
+        let mut decoder =
+            Decoder::new(packed).map_err(|error| Self::read_error(&source.from, error))?;
+        let filled = sink::fill(file, &mut decoder, LARGEST).map_err(|error| match error {
+            SinkError::Read(error) => Self::read_error(&source.from, error),
+            SinkError::Write(error) => self.write_error(error),
+            SinkError::TooLarge => AcquireError::TooLarge {
+                from: source.from.clone(),
+            },
+        });
+        let drained = match &filled {
+            // Damaged data may be the publisher's own, or not the publisher's at all: the digest of it all tells.
+            Ok(()) | Err(AcquireError::Read { .. }) => decoder.finish(),
+            Err(_) => return filled,
+        };
+        match (drained.map(Hashing::finish), source.expected) {
+            (Ok(actual), Some(expected)) if actual != expected => Err(AcquireError::Digest {
                 url: source.from.clone(),
                 expected,
                 actual,
             }),
-            _ => Ok(()),
+            (Err(error), _) => filled.and(Err(Self::read_error(&source.from, error))),
+            (Ok(_), _) => filled,
         }
     }
 
@@ -369,36 +412,15 @@ impl Transfer<'_> {
     }
 }
 
-/// Reads until the buffer is full or the stream ends.
-fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(length) => filled += length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
-/// Asks the kernel to begin writing a range out and to forget what is clean: no burst at the end, no flooded cache.
-fn write_behind(file: &File, from: u64, to: u64) {
-    // Advice: a kernel that does not take it loses nothing but speed.
-    let length = std::num::NonZeroU64::new(to - from);
-    let _ = rustix::fs::fadvise(file, from, length, Advice::DontNeed);
-}
-
 /// Sets mode and modification time, and notes where the file came from (compat 2, B8.4).
 fn describe(
     file: &File,
     metadata: &Metadata,
-    target: &FileTarget,
+    transfer: &definition::Transfer,
     source: &Source,
 ) -> io::Result<()> {
     let mode = metadata.mode.unwrap_or(0o644);
-    let read_only = target.overrides.read_only.or(metadata.read_only) == Some(true);
+    let read_only = target(transfer).overrides.read_only.or(metadata.read_only) == Some(true);
     rustix::fs::fchmod(
         file,
         Mode::from_raw_mode(if read_only { mode & !0o222 } else { mode }),
@@ -416,9 +438,22 @@ fn describe(
             },
         )?;
     }
+    // Courtesies that not every file system offers.
+    let note = |name: &str, text: &str| {
+        let _ = rustix::fs::fsetxattr(file, name, text.as_bytes(), XattrFlags::empty());
+    };
     if let Some(url) = &source.url {
-        // A courtesy that not every file system offers.
-        let _ = rustix::fs::fsetxattr(file, "user.source_url", url.as_bytes(), XattrFlags::empty());
+        note("user.source_url", url);
+    }
+    if let Some(etag) = &source.etag {
+        note("user.source_etag", etag);
+    }
+    if let Some(sha256) = source.expected {
+        let provenance = Provenance {
+            sha256,
+            verification: transfer.verification,
+        };
+        note(Provenance::ATTRIBUTE, &provenance.to_string());
     }
     Ok(())
 }

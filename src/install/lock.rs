@@ -144,7 +144,7 @@ impl Lock {
         let _ = file
             .set_len(0)
             .and_then(|()| file.rewind())
-            .and_then(|()| write!(file, "PID {process} ({command})"));
+            .and_then(|()| file.write_all(format!("PID {process} ({command})").as_bytes()));
         Ok(Self { file })
     }
 }

@@ -13,8 +13,10 @@
 //! | all links, but removals  | complete                                    | removes with its next plan  |
 
 pub mod acquire;
+pub mod choice;
 pub mod database;
 pub mod lock;
+mod sink;
 pub mod space;
 pub mod switch;
 pub mod vacuum;
@@ -22,12 +24,12 @@ pub mod vacuum;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::definition::ComponentName;
+use crate::definition::{ComponentKey, ComponentName};
 use crate::event::{Event, Reporter, Severity};
 use crate::fetch::{Cancel, Fetch};
-use crate::plan::{Action, Goal, Plan, Removal};
+use crate::plan::{self, Action, Goal, Plan, Removal};
 use crate::root::Root;
-use crate::storage::atomic::Durability;
+use crate::storage::atomic::{AtomicError, Durability};
 use crate::version::Version;
 
 pub use acquire::{AcquireError, Verified};
@@ -78,6 +80,9 @@ pub enum InstallError {
         /// The cause.
         source: SwitchError,
     },
+    /// The choice of an older version cannot be put on record, or not be forgotten.
+    #[error("cannot keep the record of the chosen version")]
+    Choice(#[source] AtomicError),
     /// Something old could not be removed; the new version stands.
     #[error(transparent)]
     Vacuum(#[from] VacuumError),
@@ -97,15 +102,21 @@ pub struct Outcome {
 
 impl Executor<'_> {
     /// Carries out a plan, as far as it goes.
-    pub fn execute(&self, component: &ComponentName, plan: &Plan<'_>) -> Outcome {
+    pub fn execute(
+        &self,
+        component: &ComponentName,
+        key: &ComponentKey,
+        plan: &Plan<'_>,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
-        outcome.failure = self.carry_out(component, plan, &mut outcome).err();
+        outcome.failure = self.carry_out(component, key, plan, &mut outcome).err();
         outcome
     }
 
     fn carry_out(
         &self,
         component: &ComponentName,
+        key: &ComponentKey,
         plan: &Plan<'_>,
         outcome: &mut Outcome,
     ) -> Result<(), InstallError> {
@@ -113,6 +124,12 @@ impl Executor<'_> {
         let verified = self.acquire_all(plan)?;
         if plan.goal == Goal::Install {
             database::record(self.root, component, plan, self.durability, self.reporter);
+            // Before the first link moves: one that leads to an older version is either chosen or left behind.
+            if plan.steps_back {
+                choice::write(self.root, key, plan.version).map_err(InstallError::Choice)?;
+            } else {
+                choice::clear(self.root, key, self.durability).map_err(InstallError::Choice)?;
+            }
             for (step, verified) in plan.steps.iter().zip(verified) {
                 let moved = switch::install(self, plan.version, step, verified);
                 let moved = moved.map_err(|source| InstallError::Switch {
@@ -123,10 +140,14 @@ impl Executor<'_> {
                 outcome.moved.extend(moved);
             }
         }
+        let (versions, disabled) = plan::count(remaining.iter().copied());
         let mut result = Ok(());
         for removal in remaining {
             // One that fails does not keep the others.
             result = result.and(vacuum::remove(self, removal));
+        }
+        if versions + disabled > 0 {
+            self.say(vacuum::summary(versions, disabled));
         }
         Ok(result?)
     }
@@ -136,14 +157,19 @@ impl Executor<'_> {
         let mut needs = space::Needs::of(self, plan)?;
         let mut remaining: Vec<&Removal<'_>> = plan.removals.iter().collect();
         while let Some(shortage) = needs.shortage(self.root)? {
-            let relief = remaining
+            let relief: Vec<usize> = (0..remaining.len())
+                .filter(|index| shortage.is_relieved_by(self.root, remaining[*index]))
+                .collect();
+            // Nothing goes for an update that would not fit all the same.
+            let gained = relief
                 .iter()
-                .position(|removal| shortage.is_relieved_by(self.root, removal));
-            let Some(index) = relief else {
+                .map(|index| space::occupied(self.root, remaining[*index].path))
+                .sum();
+            let Some(first) = relief.first().filter(|_| shortage.would_end_with(gained)) else {
                 return Err(shortage.into_error().into());
             };
-            vacuum::remove(self, remaining[index])?;
-            remaining.remove(index);
+            vacuum::remove(self, remaining[*first])?;
+            remaining.remove(*first);
         }
         Ok(remaining)
     }

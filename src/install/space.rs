@@ -126,12 +126,18 @@ impl Shortage {
             .current_symlink
             .as_ref()
             .and_then(|link| root.canonicalize(&own.directory.join(link)).ok());
-        // Without a link, what was newest before is all that the host has.
+        // Without a link, the newest complete version is all that the host has.
         let free_to_go = match linked {
             Some(linked) => linked != removal.path,
-            None => removal.kind != RemovalKind::Old,
+            None => removal.kind != RemovalKind::Old || !removal.is_newest,
         };
         same && free_to_go
+    }
+
+    /// Whether it would be over with so many bytes more.
+    #[must_use]
+    pub fn would_end_with(&self, gained: u64) -> bool {
+        self.free.saturating_add(gained) >= self.needed.saturating_add(RESERVE)
     }
 
     /// The refusal.
@@ -161,14 +167,20 @@ fn existing(root: &Root, directory: &Path) -> PathBuf {
         .to_path_buf()
 }
 
+/// What a file occupies on its disk, in bytes; nothing when it is not there.
+#[must_use]
+pub fn occupied(root: &Root, path: &Path) -> u64 {
+    root.stat(path).map_or(0, |stat| {
+        u64::try_from(stat.st_blocks).unwrap_or_default() * 512
+    })
+}
+
 fn leftover(root: &Root, path: &Path) -> u64 {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return 0;
     };
     let partial = parent.join(super::acquire::partial_name(name));
-    root.stat(&partial).map_or(0, |stat| {
-        u64::try_from(stat.st_blocks).unwrap_or_default() * 512
-    })
+    occupied(root, &partial)
 }
 
 fn free(root: &Root, path: &Path) -> io::Result<u64> {

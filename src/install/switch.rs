@@ -35,8 +35,8 @@ pub enum SwitchError {
     /// The link's place cannot be examined.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// Something that is no symlink stands where the link belongs.
-    #[error("'{}' is in the way: it is no symlink, and is left alone", path.display())]
+    /// Something that is no symlink stands where the link belongs, or a symlink where the file belongs.
+    #[error("'{}' is in the way and is left alone", path.display())]
     Occupied {
         /// Its outer path.
         path: PathBuf,
@@ -80,6 +80,12 @@ pub(super) fn install(
                 pending.file_name().unwrap_or_default(),
                 step.path.file_name().unwrap_or_default(),
             );
+            if matches!(directory.read_link(to), Ok(Some(_))) {
+                // Some link of another's: a file must not take its place.
+                return Err(SwitchError::Occupied {
+                    path: root.outer(&directory.path().join(to)),
+                });
+            }
             atomic::rename(root, &directory, from, to, durability)?;
             let path = directory.path().join(to);
             let (from, outer) = (describe(executor, step, pending), root.outer(&path));
@@ -92,7 +98,8 @@ pub(super) fn install(
     };
     let link = point(executor, step.transfer, &path)?;
     let relinked = matches!(link, Some((_, Pointing::Moved)));
-    Ok((relinked || (renamed && link.is_none())).then(|| Moved {
+    // New bytes under a name that a link led to already are a change as well.
+    Ok((relinked || renamed).then(|| Moved {
         transfer: step.transfer.id.clone(),
         version: version.to_string(),
         activation: step.transfer.activation.clone(),

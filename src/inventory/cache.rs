@@ -35,12 +35,15 @@ pub struct Document {
     pub validators: Validators,
     /// The signature that came with it, if one was asked for.
     pub signature: Option<Vec<u8>>,
+    /// When it came in full, in seconds since the epoch.
+    pub fetched: i64,
 }
 
 /// The first line of an entry.
 #[derive(Serialize, Deserialize)]
 struct Header {
     url: String,
+    fetched: i64,
     validators: Validators,
     manifest: usize,
     signature: Option<usize>,
@@ -57,21 +60,23 @@ impl<'a> Cache<'a> {
     /// What is known of a URL.
     #[must_use]
     pub fn load(&self, url: &str) -> Option<Document> {
-        let bytes = self.root.read(&path(url), LIMIT).ok()?;
-        let end = bytes.iter().position(|byte| *byte == b'\n')?;
-        let header: Header = serde_json::from_slice(&bytes[..end]).ok()?;
-        let content = &bytes[end + 1..];
+        let mut content = self.root.read(&path(url), LIMIT).ok()?;
+        let end = content.iter().position(|byte| *byte == b'\n')?;
+        let header: Header = serde_json::from_slice(&content[..end]).ok()?;
+        content.drain(..=end);
         let whole = header
             .manifest
             .checked_add(header.signature.unwrap_or_default())?;
-        if header.url != url || content.len() != whole || digest(content) != header.sha256 {
+        let matches = content.len() == whole && digest(&[&content]) == header.sha256;
+        if header.url != url || !matches {
             return None;
         }
-        let (manifest, signature) = content.split_at(header.manifest);
+        let signature = content.split_off(header.manifest);
         Some(Document {
-            manifest: manifest.to_vec(),
+            manifest: content,
             validators: header.validators,
-            signature: header.signature.map(|_| signature.to_vec()),
+            signature: header.signature.map(|_| signature),
+            fetched: header.fetched,
         })
     }
 
@@ -80,15 +85,17 @@ impl<'a> Cache<'a> {
     /// # Errors
     /// When the entry cannot be written; the old one stands then.
     pub fn store(&self, url: &str, document: &Document) -> Result<(), CacheError> {
-        let mut content = document.manifest.clone();
-        content.extend_from_slice(document.signature.as_deref().unwrap_or_default());
+        let signature = document.signature.as_deref().unwrap_or_default();
         let header = Header {
             url: url.to_owned(),
+            fetched: document.fetched,
             validators: document.validators.clone(),
             manifest: document.manifest.len(),
             signature: document.signature.as_ref().map(Vec::len),
-            sha256: digest(&content),
+            sha256: digest(&[&document.manifest, signature]),
         };
+        let mut head = serde_json::to_vec(&header).map_err(io::Error::from)?;
+        head.push(b'\n');
         let path = path(url);
         let name = path.file_name().unwrap_or_default();
         let temporary: OsString = atomic::temporary_name(name);
@@ -100,18 +107,14 @@ impl<'a> Cache<'a> {
         if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Ok(());
         }
-        let opened = rustix::fs::fstat(&file).map_err(io::Error::from)?;
-        if directory
-            .stat(&temporary)
-            .map_or(true, |named| named.st_ino != opened.st_ino)
-        {
+        if !atomic::is_named(&file, &directory, &temporary) {
             // It became an entry between the opening and the lock: somebody else has stored the same.
             return Ok(());
         }
         file.set_len(0)?;
-        serde_json::to_writer(&mut file, &header).map_err(io::Error::from)?;
-        file.write_all(b"\n")?;
-        file.write_all(&content)?;
+        for part in [head.as_slice(), &document.manifest, signature] {
+            file.write_all(part)?;
+        }
         // Unsynced: an entry that a power cut tears fails its digest.
         atomic::rename(
             self.root,
@@ -136,11 +139,15 @@ pub enum CacheError {
 }
 
 fn path(url: &str) -> PathBuf {
-    Path::new(DIRECTORY).join(digest(url.as_bytes()))
+    Path::new(DIRECTORY).join(digest(&[url.as_bytes()]))
 }
 
-fn digest(bytes: &[u8]) -> String {
-    Sha256(sha2::Sha256::digest(bytes).into()).to_string()
+fn digest(parts: &[&[u8]]) -> String {
+    let mut state = sha2::Sha256::new();
+    for part in parts {
+        state.update(part);
+    }
+    Sha256(state.finalize().into()).to_string()
 }
 
 #[cfg(test)]
@@ -155,6 +162,7 @@ mod tests {
                 last_modified: None,
             },
             signature: signature.map(<[u8]>::to_vec),
+            fetched: 7,
         }
     }
 

@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags, StatxFlags, StatxTimestamp};
 
-use super::{Instance, Location, State};
+use super::{Arrival, Instance, Location, Provenance, State};
 use crate::pattern::Patterns;
 use crate::root::{Directory, Root};
 
@@ -65,14 +65,14 @@ pub fn list(
     Ok(walk.found)
 }
 
-/// Names of unfinished files directly in `directory` that no pattern covers (what `RemoveTemporary=` removes).
+/// Names of unfinished files directly in `directory` that none of the patterns covers (what `RemoveTemporary=` removes).
 ///
 /// # Errors
 /// When the directory exists and cannot be read.
 pub fn unclaimed_temporaries(
     root: &Root,
     directory: &Path,
-    patterns: &Patterns,
+    patterns: &[&Patterns],
 ) -> Result<Vec<PathBuf>, FilesError> {
     let Some(opened) = open(root, directory)? else {
         return Ok(Vec::new());
@@ -86,7 +86,9 @@ pub fn unclaimed_temporaries(
         .filter(|entry| entry.kind == FileType::RegularFile)
         .filter(|entry| match entry.name.to_str().map(split_state) {
             Some((State::Complete, _)) | None => false,
-            Some((_, name)) => patterns.match_path(name).metadata.is_none(),
+            Some((_, name)) => patterns
+                .iter()
+                .all(|patterns| patterns.match_path(name).metadata.is_none()),
         })
         .map(|entry| opened.path().join(entry.name))
         .collect())
@@ -171,7 +173,7 @@ impl Walk<'_> {
             return Ok(());
         };
         let place = directory.path().join(name);
-        let stat = match directory.stat(name) {
+        let stat = match directory.stat_with_birth(name) {
             Ok(stat) => stat,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(source) => {
@@ -181,21 +183,44 @@ impl Walk<'_> {
                 });
             }
         };
-        let modified =
-            i128::from(stat.st_mtime) * 1_000_000 + i128::from(stat.st_mtime_nsec) / 1000;
-        metadata.mtime = metadata.mtime.or(u64::try_from(modified).ok());
-        metadata.mode = metadata.mode.or(Some(stat.st_mode & 0o775));
-        let changed = i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec);
+        metadata.mtime = metadata
+            .mtime
+            .or(u64::try_from(nanoseconds(stat.stx_mtime) / 1000).ok());
+        metadata.mode = metadata.mode.or(Some(u32::from(stat.stx_mode) & 0o775));
+        let has_birth = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
+        let provenance = match state {
+            State::Pending => provenance(directory, name),
+            State::Complete | State::Partial => None,
+        };
+        let arrival = Arrival {
+            created: has_birth.then(|| nanoseconds(stat.stx_btime)),
+            changed: nanoseconds(stat.stx_ctime),
+        };
         self.found.push(Instance {
             metadata,
             location: Location::File {
                 path: place,
-                changed,
+                arrival,
             },
             state,
+            provenance,
         });
         Ok(())
     }
+}
+
+/// What the file says of its download; file systems without extended attributes keep none.
+fn provenance(directory: &Directory, name: &OsStr) -> Option<Provenance> {
+    let file = directory
+        .open(name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
+        .ok()?;
+    let mut text = [0; 128];
+    let length = rustix::fs::fgetxattr(&file, Provenance::ATTRIBUTE, &mut text).ok()?;
+    std::str::from_utf8(text.get(..length)?).ok()?.parse().ok()
+}
+
+fn nanoseconds(stamp: StatxTimestamp) -> i128 {
+    i128::from(stamp.tv_sec) * 1_000_000_000 + i128::from(stamp.tv_nsec)
 }
 
 /// Splits the mark of an unfinished file off its name.

@@ -11,8 +11,10 @@ pub mod remote;
 use std::cmp::Ordering;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use crate::metadata::Metadata;
+use crate::definition::transfer::Verification;
+use crate::metadata::{Metadata, MetadataError, Sha256};
 use link::Link;
 
 /// One version of one artifact, somewhere.
@@ -24,6 +26,49 @@ pub struct Instance {
     pub location: Location,
     /// How far it has come; instances of a source are always complete.
     pub state: State,
+    /// What a pending file says of its download, if it was acquired by this program.
+    pub provenance: Option<Provenance>,
+}
+
+/// What the run that acquired a file wrote down at it, in an extended attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Provenance {
+    /// The digest of the bytes as transferred.
+    pub sha256: Sha256,
+    /// How the manifest that named the digest was authenticated.
+    pub verification: Verification,
+}
+
+impl Provenance {
+    /// The attribute's name.
+    pub const ATTRIBUTE: &str = "user.sysupdate.provenance";
+}
+
+impl fmt::Display for Provenance {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verification = match self.verification {
+            Verification::OpenPgp => "openpgp",
+            Verification::Skip => "none",
+        };
+        write!(formatter, "{} {verification}", self.sha256)
+    }
+}
+
+impl FromStr for Provenance {
+    type Err = MetadataError;
+
+    fn from_str(text: &str) -> Result<Self, MetadataError> {
+        let (digest, verification) = text.split_once(' ').unwrap_or((text, ""));
+        let verification = if verification == "openpgp" {
+            Verification::OpenPgp
+        } else {
+            Verification::Skip
+        };
+        Ok(Self {
+            sha256: digest.parse()?,
+            verification,
+        })
+    }
 }
 
 /// Where an instance is.
@@ -38,9 +83,31 @@ pub enum Location {
     File {
         /// The inner path, symlinks above it resolved.
         path: PathBuf,
-        /// When the inode last changed (`st_ctime`), in nanoseconds since the epoch: when the file got its name.
-        changed: i128,
+        /// When it came here.
+        arrival: Arrival,
     },
+}
+
+/// When a file came to its place, in nanoseconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// When the inode was made (`stx_btime`), where the file system keeps it: when the download began.
+    pub created: Option<i128>,
+    /// When the inode last changed (`stx_ctime`): when the file got its name, or any later change.
+    pub changed: i128,
+}
+
+impl Arrival {
+    /// Whether this came after the other, as far as that can be told: neither a touched file nor one that was
+    /// downloaded long before it was installed counts as later.
+    #[must_use]
+    pub fn is_after(self, other: Self) -> bool {
+        let created = match (self.created, other.created) {
+            (Some(own), Some(others)) => own > others,
+            _ => true,
+        };
+        created && self.changed > other.changed
+    }
 }
 
 impl fmt::Display for Location {

@@ -3,7 +3,7 @@
 //! A manifest is fetched once per URL and run, and only in full when it has changed since the last run.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,16 +15,18 @@ use super::{Instance, Location, State};
 use crate::definition::transfer::{UrlSource, Verification};
 use crate::event::{Event, Reporter, Severity};
 use crate::fetch::{self, Fetch, FetchError, Request, Response, Validators};
-use crate::root::read_at_most;
-use crate::unpack::Decoder;
+use crate::unpack::{Decoder, Format};
 use crate::verify::keyring::{self, KeyringError};
 use crate::verify::manifest::{Finding, Manifest, ManifestError, PastMarker};
 use crate::verify::openpgp::{self, Keyring, OpenPgpError};
+use crate::verify::reader::Limited;
 
 /// The largest manifest that is read, packed or unpacked, in bytes.
 pub const MANIFEST_LIMIT: u64 = 64 * 1024 * 1024;
 /// The largest signature file that is read, in bytes.
 pub const SIGNATURE_LIMIT: u64 = 1024 * 1024;
+/// How long a cached manifest is asked about before it is fetched in full again, in seconds.
+const CACHE_LIFE: i64 = 24 * 60 * 60;
 /// Where a signature is looked for, in this order (compat 2, B7.2).
 const SIGNATURE_SUFFIXES: [&str; 4] = [".sha256.asc", ".sha256.gpg", ".gpg", ".asc"];
 
@@ -32,8 +34,13 @@ const SIGNATURE_SUFFIXES: [&str; 4] = [".sha256.asc", ".sha256.gpg", ".gpg", ".a
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// The manifest cannot be fetched.
-    #[error("cannot fetch the manifest")]
+    #[error("cannot fetch the manifest: Failed to retrieve image file.{}", if .0.is_not_found() { " (Wrong URL?)" } else { "" })]
     Fetch(#[source] FetchError),
+    /// The manifest is too large, packed or unpacked.
+    #[error(
+        "Failed to read manifest file from child: Argument list too long ('{0}' is larger than 64 MiB)"
+    )]
+    TooLarge(String),
     /// The manifest breaks off, cannot be unpacked, or is too large.
     #[error("cannot read the manifest '{url}'")]
     Read {
@@ -80,7 +87,7 @@ impl RemoteError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoSignature(_) => Some(
+            Self::NoSignature(error) if error.is_not_found() => Some(
                 "looked for beside the manifest: .sha256.asc, .sha256.gpg, .gpg, .asc. If the publisher signs nothing, \
                  `Verify=no` in the definition (native: `verify = \"none\"`) accepts the manifest unauthenticated",
             ),
@@ -182,6 +189,7 @@ impl<'a> Manifests<'a> {
                 metadata,
                 location,
                 state: State::Complete,
+                provenance: None,
             });
         }
         Ok(instances)
@@ -198,7 +206,11 @@ impl<'a> Manifests<'a> {
         }
         let url = fetch::url::join(&source.base, &source.manifest).map_err(RemoteError::Fetch)?;
         self.say(Severity::Debug, format!("Acquiring manifest file {url}…"));
-        let document = match self.cache.load(&url) {
+        let document = match self
+            .cache
+            .load(&url)
+            .filter(|cached| self.is_recent(cached))
+        {
             Some(cached) => self.revalidated(&url, cached, verification)?,
             None => self.fresh(&url, verification)?,
         };
@@ -267,11 +279,12 @@ impl<'a> Manifests<'a> {
         body: fetch::Body,
         verification: Verification,
     ) -> Result<Vec<u8>, RemoteError> {
-        let failed = |source| {
-            read_error(source, |source| RemoteError::Read {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::FileTooLarge => RemoteError::TooLarge(url.to_owned()),
+            _ => read_error(source, |source| RemoteError::Read {
                 url: url.to_owned(),
                 source,
-            })
+            }),
         };
         let manifest = unpacked(body.reader, MANIFEST_LIMIT).map_err(failed)?;
         let signature = match verification {
@@ -281,16 +294,30 @@ impl<'a> Manifests<'a> {
         if let Some(signature) = &signature {
             self.verify(url, &manifest, signature)?;
         }
-        let Some(validators) = body.validators else {
+        let Some(mut validators) = body.validators else {
             return Ok(manifest);
         };
+        if body.modified.is_some_and(|modified| {
+            i128::from(modified) > i128::from(self.policy.now.as_microsecond())
+        }) {
+            // A date to come would answer every later question with "not modified".
+            validators.last_modified = None;
+        }
         let document = Document {
             manifest,
             validators,
             signature,
+            fetched: self.policy.now.as_second(),
         };
         self.remember(url, &document);
         Ok(document.manifest)
+    }
+
+    /// Whether a cached document may still be asked about. However a server came to call it unchanged, once a day it is
+    /// fetched in full.
+    fn is_recent(&self, cached: &Document) -> bool {
+        let age = self.policy.now.as_second() - cached.fetched;
+        (0..CACHE_LIFE).contains(&age)
     }
 
     fn remember(&self, url: &str, document: &Document) {
@@ -327,6 +354,12 @@ impl<'a> Manifests<'a> {
     }
 
     fn verify(&self, url: &str, manifest: &[u8], signature: &[u8]) -> Result<(), RemoteError> {
+        if signature.is_empty() {
+            return Err(RemoteError::Signature {
+                url: url.to_owned(),
+                source: OpenPgpError::Empty,
+            });
+        }
         let keyring = self.keyring()?;
         let signers = openpgp::verify(manifest, signature, &keyring, self.policy.now.into())
             .map_err(|source| RemoteError::Signature {
@@ -394,8 +427,15 @@ fn is_unfinished(name: &str) -> bool {
 
 /// Reads a document that may be compressed; neither form may exceed the limit.
 fn unpacked(reader: impl io::Read, limit: u64) -> io::Result<Vec<u8>> {
-    let packed = read_at_most(reader, limit)?;
-    read_at_most(Decoder::new(packed.as_slice())?, limit)
+    let mut packed = Vec::new();
+    Limited::new(reader, limit).read_to_end(&mut packed)?;
+    let decoder = Decoder::new(packed.as_slice())?;
+    if decoder.format() == Format::Plain {
+        return Ok(packed);
+    }
+    let mut plain = Vec::new();
+    Limited::new(decoder, limit).read_to_end(&mut plain)?;
+    Ok(plain)
 }
 
 fn fetch_error(error: FetchError) -> RemoteError {

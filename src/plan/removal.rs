@@ -1,6 +1,6 @@
 //! What goes: versions beyond the number to keep, leftovers, and whatever disabled transfers hold.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use super::Goal;
@@ -21,6 +21,8 @@ pub struct Removal<'a> {
     pub version: &'a Version,
     /// Why it goes.
     pub kind: RemovalKind,
+    /// Whether it is the newest complete version that its transfer has now.
+    pub is_newest: bool,
 }
 
 /// Why a file goes.
@@ -49,25 +51,39 @@ impl RemovalKind {
     }
 }
 
+/// What will stand when a plan has been carried out.
+#[derive(Debug, Clone, Copy)]
+pub struct Planned<'p> {
+    /// The version.
+    pub version: &'p Version,
+    /// How far the plan goes.
+    pub goal: Goal,
+    /// Where its parts stand then: inner paths.
+    pub paths: &'p [&'p Path],
+}
+
 /// What is to be removed once `planned` stands; without it, what `vacuum` removes.
 ///
-/// Oldest first. Never a protected version, never the planned one, never what a current symlink resolves to, and,
-/// where there is no symlink, never the newest complete version.
+/// Oldest first. Never a protected version, never the planned one, never what a current symlink resolves to (that of
+/// another transfer neither), and, where there is no symlink, never the newest complete version.
 #[must_use]
 pub fn removals<'a>(
     transfers: &[(&'a Transfer, &'a Inventory)],
-    planned: Option<(&Version, Goal)>,
+    planned: Option<Planned<'_>>,
     instances_max: Option<u64>,
 ) -> Vec<Removal<'a>> {
     let mut removals = Vec::new();
-    for (transfer, inventory) in transfers {
+    for (index, (transfer, inventory)) in transfers.iter().enumerate() {
+        let kept = kept(transfers, index, planned);
+        let newest = newest_complete(inventory);
         let removal = |instance: &'a Instance, kind| {
-            let path = instance.path()?;
+            let path = instance.path().filter(|path| !kept.contains(path))?;
             Some(Removal {
                 transfer,
                 path,
                 version: &instance.metadata.version,
                 kind,
+                is_newest: Some(&instance.metadata.version) == newest,
             })
         };
         if !transfer.enabled {
@@ -79,11 +95,11 @@ pub fn removals<'a>(
             );
             continue;
         }
-        if planned.is_none_or(|(_, goal)| goal == Goal::Install) {
+        if planned.is_none_or(|planned| planned.goal == Goal::Install) {
             let excess = excess(
                 transfer,
                 inventory,
-                planned.map(|(version, _)| version),
+                planned.map(|planned| planned.version),
                 instances_max,
             );
             removals.extend(
@@ -98,12 +114,53 @@ pub fn removals<'a>(
                 State::Pending => RemovalKind::Pending,
                 State::Partial => RemovalKind::Partial,
             };
-            if planned.is_none_or(|(version, _)| instance.metadata.version != *version) {
+            let linked = matches!(
+                inventory.link.as_ref().map(|link| &link.state),
+                Some(LinkState::To(destination)) if Some(destination.as_path()) == instance.path()
+            );
+            if !linked
+                && planned.is_none_or(|planned| instance.metadata.version != *planned.version)
+            {
                 removals.extend(removal(instance, kind));
             }
         }
     }
     removals
+}
+
+/// Paths that the removals of one transfer spare for the sake of others: patterns may overlap.
+fn kept<'k>(
+    transfers: &[(&'k Transfer, &'k Inventory)],
+    index: usize,
+    planned: Option<Planned<'k>>,
+) -> HashSet<&'k Path> {
+    let mut kept: HashSet<&Path> = planned
+        .iter()
+        .flat_map(|planned| planned.paths)
+        .copied()
+        .collect();
+    let (own, _) = transfers[index];
+    for (other, (transfer, inventory)) in transfers.iter().enumerate() {
+        if other == index || !transfer.enabled {
+            continue;
+        }
+        if let Some(LinkState::To(destination)) = inventory.link.as_ref().map(|link| &link.state) {
+            kept.insert(destination);
+        }
+        // A disabled transfer may be the other source of the very files that an enabled one keeps.
+        if !own.enabled {
+            kept.extend(inventory.installed.iter().filter_map(Instance::path));
+        }
+    }
+    kept
+}
+
+fn newest_complete(inventory: &Inventory) -> Option<&Version> {
+    let mut complete = inventory
+        .installed
+        .iter()
+        .filter(|instance| instance.state == State::Complete);
+    complete.next().map(|instance| &instance.metadata.version)
 }
 
 /// Cut-off downloads that nothing can complete any more.
@@ -128,6 +185,7 @@ pub(super) fn leftovers<'a>(resolution: &Resolution<'a>) -> Vec<Removal<'a>> {
                     path,
                     version: set.version,
                     kind: RemovalKind::Partial,
+                    is_newest: false,
                 });
             }
         }
@@ -164,29 +222,35 @@ fn excess<'a>(
     // With a plan the link leads to the planned version by the time something is removed.
     let pinned = planned.or(linked).or(versions.first().copied());
     let mut gone = Vec::new();
-    for version in versions.iter().rev() {
+    let complete: Vec<&Instance> = complete().collect();
+    // Newest first, so the oldest version is the last group of equal ones.
+    for group in complete
+        .chunk_by(|one, two| one.metadata.version == two.metadata.version)
+        .rev()
+    {
         if surplus == 0 {
             break;
         }
-        if pinned == Some(*version) || transfer.protected.contains(version) {
-            continue;
+        let version = &group[0].metadata.version;
+        if pinned != Some(version) && !transfer.protected.contains(version) {
+            gone.extend(group);
+            surplus -= 1;
         }
-        gone.extend(complete().filter(|instance| instance.metadata.version == **version));
-        surplus -= 1;
     }
     gone
 }
 
 /// How many versions, and how many disabled transfers, a list of removals is about.
 #[must_use]
-pub fn count(removals: &[Removal<'_>]) -> (usize, usize) {
+pub fn count<'r>(removals: impl IntoIterator<Item = &'r Removal<'r>> + Clone) -> (usize, usize) {
     let versions: BTreeSet<&Version> = removals
-        .iter()
+        .clone()
+        .into_iter()
         .filter(|gone| gone.kind != RemovalKind::Disabled)
         .map(|gone| gone.version)
         .collect();
     let transfers: BTreeSet<&str> = removals
-        .iter()
+        .into_iter()
         .filter(|gone| gone.kind == RemovalKind::Disabled)
         .map(|gone| gone.transfer.id.as_str())
         .collect();

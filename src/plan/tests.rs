@@ -26,7 +26,7 @@ fn planned(
     check: impl FnOnce(Plan<'_>),
 ) {
     let transfers = [(one, inventory)];
-    match decide(&Resolution::new(&transfers), &transfers, request).expect("a decision") {
+    match decide(&Resolution::new(&transfers, None), &transfers, request).expect("a decision") {
         Decision::Do(plan) => check(plan),
         Decision::Nothing { idle, .. } => panic!("a plan is expected, not {idle:?}"),
     }
@@ -34,12 +34,12 @@ fn planned(
 
 fn refused(one: &Transfer, inventory: &Inventory, request: Request<'_>) -> PlanError {
     let transfers = [(one, inventory)];
-    decide(&Resolution::new(&transfers), &transfers, request).expect_err("a refusal")
+    decide(&Resolution::new(&transfers, None), &transfers, request).expect_err("a refusal")
 }
 
 fn idle(one: &Transfer, inventory: &Inventory, request: Request<'_>) -> String {
     let transfers = [(one, inventory)];
-    match decide(&Resolution::new(&transfers), &transfers, request).expect("a decision") {
+    match decide(&Resolution::new(&transfers, None), &transfers, request).expect("a decision") {
         Decision::Do(plan) => panic!("nothing is expected, not version {}", plan.version),
         Decision::Nothing { idle, .. } => format!("{idle:?}"),
     }
@@ -230,7 +230,7 @@ fn a_partial_version_that_vanished_from_its_source_is_cleared_away() {
         .insert(0, local("a", "2", State::Partial, 9));
     let transfers = [(&one, &inventory)];
     let decision = decide(
-        &Resolution::new(&transfers),
+        &Resolution::new(&transfers, None),
         &transfers,
         request(Goal::Install),
     )
@@ -280,6 +280,33 @@ fn explicit_settings_win_over_what_the_source_says() {
             (Some(0o600), Some(5), Some(2))
         );
     });
+}
+
+#[test]
+fn two_transfers_into_one_file_or_one_link_are_refused() {
+    for (same_file, expected) in [(true, "x_1"), (false, "/target-a/x")] {
+        let (one, mut two) = (transfer("a"), transfer("b"));
+        let Route::Blob { target, .. } = &mut two.route;
+        if same_file {
+            target.directory = "/target-a".into();
+            target.current_symlink = None;
+        } else {
+            target.current_symlink = Some("/target-a/x".into());
+        }
+        let (first, second) = (
+            inventory("a", &["1"], &[], None),
+            inventory("b", &["1"], &[], None),
+        );
+        let transfers = [(&one, &first), (&two, &second)];
+        let error = decide(
+            &Resolution::new(&transfers, None),
+            &transfers,
+            request(Goal::Install),
+        )
+        .expect_err("a refusal");
+        assert!(matches!(error, PlanError::Conflict { .. }), "{error:?}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }
 
 #[test]

@@ -61,8 +61,15 @@ pub(crate) fn local(id: &str, text: &str, state: State, changed: i128) -> Instan
     let path = format!("/target-{id}/{}x_{text}", state.prefix()).into();
     Instance {
         metadata: Metadata::new(version(text)),
-        location: Location::File { path, changed },
+        location: Location::File {
+            path,
+            arrival: Arrival {
+                created: Some(changed),
+                changed,
+            },
+        },
         state,
+        provenance: None,
     }
 }
 
@@ -74,6 +81,7 @@ fn remote(text: &str) -> Instance {
         metadata: Metadata::new(version(text)),
         location,
         state: State::Complete,
+        provenance: None,
     }
 }
 
@@ -124,7 +132,7 @@ fn candidate_is_the_newest_version_beyond_what_is_complete() {
         ),
     ] {
         let inventory = inventory("a", available, complete, complete.last().copied());
-        let resolution = Resolution::new(&[(&one, &inventory)]);
+        let resolution = Resolution::new(&[(&one, &inventory)], None);
         assert_eq!(named(&resolution, resolution.candidate), expected, "{why}");
     }
 }
@@ -136,7 +144,7 @@ fn candidate_skips_versions_that_one_source_lacks() {
         inventory("a", &["1", "2", "3"], &[], None),
         inventory("b", &["1", "3~rc"], &[], None),
     );
-    let resolution = Resolution::new(&[(&one, &first), (&two, &second)]);
+    let resolution = Resolution::new(&[(&one, &first), (&two, &second)], None);
     assert_eq!(named(&resolution, resolution.candidate), Some("1"));
     let newest = resolution.find(&version("3")).expect("known");
     assert!(!resolution.sets[newest].is_listed());
@@ -161,7 +169,7 @@ fn settings_exclude_versions_and_are_named_with_their_place() {
         &[],
         None,
     );
-    let resolution = Resolution::new(&[(&one, &inventory)]);
+    let resolution = Resolution::new(&[(&one, &inventory)], None);
     assert_eq!(named(&resolution, resolution.candidate), Some("2.0.0"));
     let reasons: Vec<String> = (0..resolution.sets.len())
         .map(|index| resolution.reason(index).to_string())
@@ -184,7 +192,7 @@ fn an_incomplete_newest_version_is_offered_again_if_the_rest_can_be_had() {
     let first = inventory("a", &["2"], &["1", "2"], Some("2"));
     for (available, expected) in [(&["2"][..], Some("2")), (&[], None)] {
         let second = inventory("b", available, &["1"], Some("1"));
-        let resolution = Resolution::new(&[(&one, &first), (&two, &second)]);
+        let resolution = Resolution::new(&[(&one, &first), (&two, &second)], None);
         assert_eq!(named(&resolution, resolution.candidate), expected);
         assert_eq!(
             named(&resolution, resolution.current),
@@ -205,7 +213,7 @@ fn pending_versions_need_no_source_and_partial_ones_do() {
     ] {
         let mut inventory = inventory("a", available, &["1"], Some("1"));
         inventory.installed.insert(0, local("a", "2", state, 9));
-        let resolution = Resolution::new(&[(&one, &inventory)]);
+        let resolution = Resolution::new(&[(&one, &inventory)], None);
         assert_eq!(
             named(&resolution, resolution.candidate),
             expected,
@@ -220,7 +228,7 @@ fn a_complete_instance_counts_before_an_unfinished_one_of_the_same_version() {
     let mut inventory = inventory("a", &["1"], &["1"], Some("1"));
     inventory.installed.push(local("a", "1", State::Partial, 9));
     inventory.installed.push(local("a", "1", State::Pending, 9));
-    let resolution = Resolution::new(&[(&one, &inventory)]);
+    let resolution = Resolution::new(&[(&one, &inventory)], None);
     assert!(resolution.sets[0].is_complete());
     assert_eq!(resolution.candidate, None);
 }
@@ -247,7 +255,7 @@ fn a_link_that_was_left_behind_is_stale_and_one_that_was_set_back_is_chosen() {
         (&["1", "2"], None, true, "2", "no link"),
     ] {
         let inventory = inventory("a", &[], complete, link);
-        let resolution = Resolution::new(&[(&one, &inventory)]);
+        let resolution = Resolution::new(&[(&one, &inventory)], None);
         assert_eq!(!resolution.stale_links.is_empty(), stale, "{why}");
         assert_eq!(
             named(&resolution, resolution.current),
@@ -259,13 +267,106 @@ fn a_link_that_was_left_behind_is_stale_and_one_that_was_set_back_is_chosen() {
 }
 
 #[test]
+fn a_file_that_was_merely_touched_or_fetched_ahead_did_not_arrive_later() {
+    let at = |created, changed| Arrival { created, changed };
+    for (own, other, after, why) in [
+        (
+            at(Some(3), 4),
+            at(Some(1), 2),
+            true,
+            "fetched and named later",
+        ),
+        (
+            at(Some(1), 9),
+            at(Some(3), 4),
+            false,
+            "an old file that was touched",
+        ),
+        (
+            at(Some(5), 6),
+            at(Some(3), 8),
+            false,
+            "the other was fetched before and named after",
+        ),
+        (
+            at(None, 4),
+            at(None, 2),
+            true,
+            "a file system without birth times",
+        ),
+        (at(None, 2), at(Some(1), 4), false, "named before"),
+    ] {
+        assert_eq!(own.is_after(other), after, "{why}");
+    }
+}
+
+#[test]
+fn a_choice_on_record_counts_whatever_the_files_look_like() {
+    let one = transfer("a");
+    for (link, stale) in [(Some("1"), false), (Some("2"), true), (None, true)] {
+        let inventory = inventory("a", &[], &["1", "2"], link);
+        let choice = version("1");
+        let resolution = Resolution::new(&[(&one, &inventory)], Some(&choice));
+        assert_eq!(
+            named(&resolution, resolution.settled),
+            Some("1"),
+            "link to {link:?}"
+        );
+        assert_eq!(
+            !resolution.stale_links.is_empty(),
+            stale,
+            "link to {link:?}"
+        );
+        let aside = resolution.reason(0).to_string();
+        assert_eq!(aside, "installed, but set aside for 1");
+    }
+    let inventory = inventory("a", &[], &["2"], Some("2"));
+    let gone = version("1");
+    assert!(
+        Resolution::new(&[(&one, &inventory)], Some(&gone))
+            .stale_links
+            .is_empty(),
+        "the choice is gone"
+    );
+}
+
+#[test]
+fn an_installation_that_was_begun_is_finished_before_a_newer_version() {
+    let (one, two) = (transfer("a"), transfer("b"));
+    let first = inventory("a", &["3"], &["1", "2"], Some("2"));
+    let mut second = inventory("b", &["3"], &["1"], Some("1"));
+    second
+        .installed
+        .insert(0, local("b", "2", State::Pending, 9));
+    let resolution = Resolution::new(&[(&one, &first), (&two, &second)], None);
+    assert_eq!(named(&resolution, resolution.candidate), Some("2"));
+}
+
+#[test]
+fn nothing_older_than_a_version_that_is_here_in_part_comes_by_itself() {
+    let (one, two) = (transfer("a"), transfer("b"));
+    let (first, second) = (
+        inventory("a", &["1"], &["3"], Some("3")),
+        inventory("b", &["1"], &[], None),
+    );
+    let resolution = Resolution::new(&[(&one, &first), (&two, &second)], None);
+    assert_eq!(resolution.candidate, None);
+    assert_eq!(
+        resolution.reason(1),
+        Reason::TooOld {
+            installed: version("3")
+        }
+    );
+}
+
+#[test]
 fn links_that_disagree_are_not_a_choice() {
     let (one, two) = (transfer("a"), transfer("b"));
     let (first, second) = (
         inventory("a", &[], &["2", "1"], Some("1")),
         inventory("b", &[], &["2", "1"], Some("2")),
     );
-    let resolution = Resolution::new(&[(&one, &first), (&two, &second)]);
+    let resolution = Resolution::new(&[(&one, &first), (&two, &second)], None);
     assert_eq!(
         resolution.stale_links,
         [0],
@@ -286,7 +387,10 @@ fn dangling_and_foreign_links_are_repaired() {
             path: "/target-a/x".into(),
             state,
         });
-        assert_eq!(Resolution::new(&[(&one, &inventory)]).stale_links, [0]);
+        assert_eq!(
+            Resolution::new(&[(&one, &inventory)], None).stale_links,
+            [0]
+        );
     }
 }
 
@@ -296,7 +400,7 @@ fn resolving_many_versions_takes_one_pass() {
     let names: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let inventory = inventory("a", &names, &["5"], Some("5"));
-    let resolution = Resolution::new(&[(&one, &inventory)]);
+    let resolution = Resolution::new(&[(&one, &inventory)], None);
     assert_eq!(resolution.sets.len(), 20_000);
     assert_eq!(named(&resolution, resolution.candidate), Some("19999"));
 }

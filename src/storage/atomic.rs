@@ -10,10 +10,13 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::root::{Directory, Root};
+
+/// What the name of a thing that is being prepared begins with.
+pub const TEMPORARY_PREFIX: &str = ".#sysupdate.new.";
 
 /// Whether changes are pushed to the disk before they count as done (`--sync=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -321,19 +324,23 @@ pub fn remove_file_and_empty_parents(
 }
 
 /// The name under which a new `name` is prepared.
+///
+/// It begins with `.#` because systemd-sysext takes everything else in its directories for an image, hidden names too,
+/// and merges nothing at all when one of them cannot be read.
 #[must_use]
 pub fn temporary_name(name: &OsStr) -> OsString {
-    let mut temporary = OsString::from(".sysupdate.new.");
+    let mut temporary = OsString::from(TEMPORARY_PREFIX);
     temporary.push(name);
     temporary
 }
 
-/// Whether the entry is a regular file of this directory (not through a symlink).
+/// Whether `name` still is the name of this open file.
 #[must_use]
-pub fn is_file(directory: &Directory, name: &OsStr) -> bool {
-    directory
-        .stat(name)
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+pub fn is_named(file: &File, directory: &Directory, name: &OsStr) -> bool {
+    let (Ok(opened), Ok(named)) = (rustix::fs::fstat(file), directory.stat(name)) else {
+        return false;
+    };
+    opened.st_dev == named.st_dev && opened.st_ino == named.st_ino
 }
 
 #[cfg(test)]
@@ -372,13 +379,13 @@ mod tests {
     fn write_survives_a_temporary_name_left_by_a_crash() {
         let (outer, root) = root();
         std::fs::create_dir(outer.path().join("d")).expect("created");
-        std::fs::write(outer.path().join("d/.sysupdate.new.file"), "half").expect("written");
+        std::fs::write(outer.path().join("d/.#sysupdate.new.file"), "half").expect("written");
         write(&root, Path::new("/d/file"), b"whole", 0o644).expect("written");
         assert_eq!(
             std::fs::read(outer.path().join("d/file")).expect("readable"),
             b"whole"
         );
-        assert!(!outer.path().join("d/.sysupdate.new.file").exists());
+        assert!(!outer.path().join("d/.#sysupdate.new.file").exists());
     }
 
     #[test]
@@ -409,7 +416,7 @@ mod tests {
         )
         .expect_err("refused");
         assert!(refused.to_string().contains("taken"), "{refused}");
-        assert!(!outer.path().join(".sysupdate.new.taken").exists());
+        assert!(!outer.path().join(".#sysupdate.new.taken").exists());
     }
 
     #[test]

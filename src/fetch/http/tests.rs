@@ -631,3 +631,29 @@ fn the_size_is_asked_for_with_head() {
             .all(|request| request.starts_with("HEAD "))
     );
 }
+
+#[test]
+fn only_a_single_entity_tag_makes_a_request_conditional() {
+    for (tag, accepted) in [
+        ("\"abc\"", true),
+        ("W/\"abc\"", true),
+        ("\"\"", true),
+        ("*", false),
+        ("abc", false),
+        ("\"a\", \"b\"", false),
+        ("\"a b\"", false),
+        ("\"", false),
+        ("", false),
+    ] {
+        assert_eq!(super::is_entity_tag(tag), accepted, "{tag}");
+        let validators = Validators {
+            etag: Some(tag.to_owned()),
+            last_modified: None,
+        };
+        assert_eq!(
+            !super::conditions(&validators).is_empty(),
+            accepted,
+            "{tag}"
+        );
+    }
+}

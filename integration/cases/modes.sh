@@ -1,0 +1,42 @@
+# The activation modes that leave the running system as it is.
+# shellcheck source=../lib/guest.sh
+. /srv/integration/lib/guest.sh
+
+start_server
+for entry in quiet:stage kernel:reboot; do
+    name=${entry%:*}
+    define "$name" <<END
+[transfer]
+verify = "none"
+
+[source]
+url = "http://127.0.0.1/$name"
+
+[activate]
+mode = "${entry#*:}"
+END
+    extension "$name" 1
+    publish "$name"
+done
+
+say 'stage: the link stands, nothing is merged before the next boot'
+run 0 update -C quiet
+expect_link /var/lib/extensions/quiet.raw "/var/lib/extensions.d/quiet/$(image_name quiet 1)"
+expect 'merged extensions' '' "$(merged sysext)"
+if [[ -e /run/reboot-required ]]; then fail 'staging asks for a reboot'; fi
+
+say 'reboot: the same, and the reboot is asked for'
+run 0 update -C kernel
+expect_link /var/lib/extensions/kernel.raw "/var/lib/extensions.d/kernel/$(image_name kernel 1)"
+expect 'merged extensions' '' "$(merged sysext)"
+[[ -s /run/reboot-required ]] || fail "expected a reason in /run/reboot-required, found $(stat -c '%F' /run/reboot-required 2>/dev/null || echo nothing)"
+expect_match 'the reason' 'kernel' "$(</run/reboot-required)"
+
+say 'what a boot does merges both'
+systemctl restart systemd-sysext.service
+expect 'merged extensions' $'kernel\nquiet' "$(merged sysext | sort)"
+
+say 'a run with nothing to do asks for nothing'
+rm /run/reboot-required
+run 0 update -A
+if [[ -e /run/reboot-required ]]; then fail 'a run without a change asks for a reboot'; fi

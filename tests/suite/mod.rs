@@ -1,0 +1,18 @@
+//! One module per promise.
+
+mod components;
+mod conflicts;
+mod examples;
+mod harness;
+mod http;
+mod layers;
+mod links;
+mod locking;
+mod main_path;
+mod manifest;
+mod recovery;
+mod retention;
+mod server;
+mod signatures;
+mod two_transfers;
+mod usage;

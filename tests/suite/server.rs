@@ -1,0 +1,264 @@
+//! A web server on loopback, programmable per path, that logs what it was asked.
+//!
+//! It speaks plain sockets: half a body, silence and a reset are things that no server library wants to send.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+/// When every file was last modified: 1795414499 seconds after the epoch.
+pub(crate) const MODIFIED: &str = "Mon, 23 Nov 2026 06:14:59 GMT";
+
+/// The server; it lives as long as the test process.
+pub(crate) struct Server {
+    /// `http://127.0.0.1:PORT`.
+    pub(crate) base: String,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    answers: HashMap<String, Answer>,
+    log: Vec<Exchange>,
+}
+
+/// One request and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exchange {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) if_none_match: Option<String>,
+    pub(crate) if_modified_since: Option<String>,
+    pub(crate) status: u16,
+}
+
+/// What the server says to a path.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+    ending: Ending,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    Whole,
+    /// So many bytes of the announced length, then the connection closes.
+    Short(usize),
+    /// So many bytes, then silence while the client stays.
+    Stalled(usize),
+    /// So many bytes, then a break, then the rest.
+    Slow(usize, Duration),
+}
+
+impl Answer {
+    pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body: body.into(),
+            ending: Ending::Whole,
+        }
+    }
+
+    pub(crate) fn status(status: u16) -> Self {
+        Self {
+            status,
+            ..Self::ok(format!("this is a page about error {status}\n"))
+        }
+    }
+
+    pub(crate) fn redirect(status: u16, to: impl Into<String>) -> Self {
+        Self::status(status).header("Location", to)
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn short(self, bytes: usize) -> Self {
+        Self {
+            ending: Ending::Short(bytes),
+            ..self
+        }
+    }
+
+    pub(crate) fn stalled(self, bytes: usize) -> Self {
+        Self {
+            ending: Ending::Stalled(bytes),
+            ..self
+        }
+    }
+
+    pub(crate) fn slow(self, bytes: usize, pause: Duration) -> Self {
+        Self {
+            ending: Ending::Slow(bytes, pause),
+            ..self
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(own, _)| *own == name)?;
+        Some(&found.1)
+    }
+}
+
+impl Server {
+    pub(crate) fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
+        let address = listener.local_addr().expect("the listener has an address");
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let state = Arc::clone(&shared);
+                thread::spawn(move || serve(&stream, &state));
+            }
+        });
+        Self {
+            base: format!("http://{address}"),
+            state,
+        }
+    }
+
+    /// `path` may begin with `HEAD ` to mean only such requests.
+    pub(crate) fn answer(&self, path: &str, answer: Answer) {
+        lock(&self.state).answers.insert(path.to_owned(), answer);
+    }
+
+    /// Serves a file with an entity tag that changes with its content, last modified at [`MODIFIED`].
+    pub(crate) fn put(&self, path: &str, body: impl Into<Vec<u8>>) {
+        let body = body.into();
+        let tag = format!("\"{}\"", &sha256(&body)[..16]);
+        let answer = Answer::ok(body).header("ETag", tag);
+        self.answer(path, answer.header("Last-Modified", MODIFIED));
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        lock(&self.state).answers.remove(path);
+    }
+
+    /// Serves files below `/` and the manifest that lists them, and nothing else.
+    pub(crate) fn publish(&self, files: &[(&str, &str)]) {
+        lock(&self.state).answers.clear();
+        for (name, content) in files {
+            self.put(&format!("/{name}"), *content);
+        }
+        self.put("/SHA256SUMS", manifest(files));
+    }
+
+    /// What was asked since the last call.
+    pub(crate) fn take_log(&self) -> Vec<Exchange> {
+        std::mem::take(&mut lock(&self.state).log)
+    }
+
+    /// The same as `METHOD PATH STATUS` lines, without the questions about sizes.
+    pub(crate) fn take_requests(&self) -> Vec<String> {
+        let exchanges = self.take_log().into_iter();
+        exchanges
+            .filter(|exchange| exchange.method != "HEAD")
+            .map(|exchange| format!("{} {} {}", exchange.method, exchange.path, exchange.status))
+            .collect()
+    }
+}
+
+/// A manifest of files, in their order.
+pub(crate) fn manifest(files: &[(&str, &str)]) -> String {
+    files
+        .iter()
+        .fold(String::new(), |mut text, (name, content)| {
+            let _ = writeln!(text, "{}  {name}", sha256(content.as_bytes()));
+            text
+        })
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().expect("no test panics with the lock held")
+}
+
+fn serve(stream: &TcpStream, state: &Mutex<State>) {
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+    let mut words = head.first().into_iter().flat_map(|line| line.split(' '));
+    let (Some(method), Some(path)) = (words.next(), words.next()) else {
+        return;
+    };
+    let header = |name: &str| {
+        let lines = head.iter().filter_map(|line| line.split_once(": "));
+        let mut values = lines.filter(|(own, _)| own.eq_ignore_ascii_case(name));
+        values.next().map(|(_, value)| value.to_owned())
+    };
+    let if_none_match = header("If-None-Match");
+    let if_modified_since = header("If-Modified-Since");
+    let mut state = lock(state);
+    let special = state.answers.get(&format!("{method} {path}"));
+    let mut answer = special
+        .or_else(|| state.answers.get(path))
+        .cloned()
+        .unwrap_or_else(|| Answer::status(404));
+    let same_tag = if_none_match
+        .as_deref()
+        .map(|tag| answer.named("ETag") == Some(tag));
+    let same_date = if_modified_since
+        .as_deref()
+        .map(|date| answer.named("Last-Modified") == Some(date));
+    // RFC 9110 section 13.2.2: the tag decides when there is one.
+    if answer.status == 200 && same_tag.or(same_date) == Some(true) {
+        answer.status = 304;
+        answer.body.clear();
+    }
+    state.log.push(Exchange {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        if_none_match,
+        if_modified_since,
+        status: answer.status,
+    });
+    drop(state);
+    // The client may be gone already.
+    let _ = send(stream, &answer, method);
+}
+
+fn send(mut stream: &TcpStream, answer: &Answer, method: &str) -> std::io::Result<()> {
+    let mut head = format!("HTTP/1.1 {} .\r\nConnection: close\r\n", answer.status);
+    if answer.status != 304 && answer.named("Content-Length").is_none() {
+        let _ = write!(head, "Content-Length: {}\r\n", answer.body.len());
+    }
+    for (name, value) in &answer.headers {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes())?;
+    let body = if method == "HEAD" { &[] } else { &*answer.body };
+    match answer.ending {
+        _ if body.is_empty() => Ok(()),
+        Ending::Whole => stream.write_all(body),
+        Ending::Short(bytes) => stream.write_all(&body[..bytes]),
+        Ending::Stalled(bytes) => {
+            stream.write_all(&body[..bytes])?;
+            // Until the client hangs up.
+            stream.read(&mut [0]).map(|_| ())
+        }
+        Ending::Slow(bytes, pause) => {
+            stream.write_all(&body[..bytes])?;
+            thread::sleep(pause);
+            stream.write_all(&body[bytes..])
+        }
+    }
+}
