@@ -15,10 +15,15 @@ use super::space::RESERVE;
 const PIECE: usize = 256 * 1024;
 /// So many pieces are between reading and writing.
 const DEPTH: usize = 4;
+/// One system call writes so much: larger ones make the kernel allocate large folios for the page cache, which costs up to
+/// five times as much where memory is scattered or has to be asked of a hypervisor.
+const WRITE: usize = 64 * 1024;
 /// Blocks of this size that hold only zeros are left as holes.
 const BLOCK: usize = 4096;
 /// After so many bytes the kernel is asked to begin writing them out, so that the final sync has little left to do.
 const WRITE_BEHIND: u64 = 8 * 1024 * 1024;
+/// So far behind, what was written is forgotten: the disk has had time for it.
+const FORGET_BEHIND: u64 = 64 * 1024 * 1024;
 
 /// Why not everything was moved.
 #[derive(Debug)]
@@ -126,7 +131,9 @@ fn write_piece(file: &File, piece: &[u8], offset: u64) -> io::Result<()> {
             .take_while(|block| !is_zero(block))
             .map(<[u8]>::len)
             .sum::<usize>();
-        file.write_all_at(&piece[start..start + filled], offset + start as u64)?;
+        for (index, part) in piece[start..start + filled].chunks(WRITE).enumerate() {
+            file.write_all_at(part, offset + (start + index * WRITE) as u64)?;
+        }
         start += filled;
         start += piece[start..]
             .chunks(BLOCK)
@@ -151,15 +158,22 @@ fn refuse_a_full_disk(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks the kernel to begin writing a range out and to forget what is clean: no burst at the end, no flooded cache.
+/// Asks the kernel to begin writing a range out, and to forget one that it was asked for a while ago and has written by
+/// now: no burst at the end, no flooded page cache, and the same memory again and again instead of ever new.
 fn write_behind(file: &File, from: u64, to: u64) {
     // Advice: a kernel that does not take it loses nothing but speed.
-    let _ = rustix::fs::fadvise(
-        file,
-        from,
-        std::num::NonZeroU64::new(to - from),
-        Advice::DontNeed,
-    );
+    let advise = |from: u64, to: u64| {
+        let _ = rustix::fs::fadvise(
+            file,
+            from,
+            std::num::NonZeroU64::new(to - from),
+            Advice::DontNeed,
+        );
+    };
+    advise(from, to);
+    if let Some(written) = from.checked_sub(FORGET_BEHIND) {
+        advise(written, written + (to - from));
+    }
 }
 
 #[cfg(test)]
