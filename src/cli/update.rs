@@ -130,6 +130,8 @@ impl Task<'_> {
             plan.removals
                 .retain(|removal| !linked.contains(removal.path));
         }
+        // Asked before this run makes a note of its own.
+        let owed = activation.owed(&surveyed, &resolution);
         self.announce(&name, &plan);
         if request.goal == Goal::Install {
             activation.prepare(&name)?;
@@ -140,7 +142,7 @@ impl Task<'_> {
         let mut moved = outcome.moved;
         let failure = outcome.failure.map(Error::from);
         if moved.is_empty() {
-            moved = activation.owed(&surveyed, &resolution);
+            moved = owed;
         }
         // An installation that was begun came first; what is newer follows at once.
         let finished =

@@ -371,13 +371,14 @@ impl Transfer<'_> {
         let packed = Hashing::new(Limited::new(counted, LARGEST));
         let mut decoder =
             Decoder::new(packed).map_err(|error| Self::read_error(&source.from, error))?;
-        let filled = sink::fill(file, &mut decoder, LARGEST).map_err(|error| match error {
-            SinkError::Read(error) => Self::read_error(&source.from, error),
-            SinkError::Write(error) => self.write_error(error),
-            SinkError::TooLarge => AcquireError::TooLarge {
-                from: source.from.clone(),
-            },
-        });
+        let filled =
+            sink::fill(file, &mut decoder, source.length, LARGEST).map_err(|error| match error {
+                SinkError::Read(error) => Self::read_error(&source.from, error),
+                SinkError::Write(error) => self.write_error(error),
+                SinkError::TooLarge => AcquireError::TooLarge {
+                    from: source.from.clone(),
+                },
+            });
         let drained = match &filled {
             // Damaged data may be the publisher's own, or not the publisher's at all: the digest of it all tells.
             Ok(()) | Err(AcquireError::Read { .. }) => decoder.finish(),

@@ -7,23 +7,25 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
-use rustix::fs::Advice;
+use rustix::fs::{Advice, OFlags};
 
 use super::space::RESERVE;
 
 /// Bytes are moved in pieces of this size.
-const PIECE: usize = 256 * 1024;
+const PIECE: usize = 1024 * 1024;
 /// So many pieces are between reading and writing.
-const DEPTH: usize = 4;
-/// One system call writes so much: larger ones make the kernel allocate large folios for the page cache, which costs up to
-/// five times as much where memory is scattered or has to be asked of a hypervisor.
-const WRITE: usize = 64 * 1024;
-/// Blocks of this size that hold only zeros are left as holes.
+const DEPTH: usize = 3;
+/// Blocks of this size that hold only zeros are left as holes; also the alignment of direct writes (open(2), `O_DIRECT`):
+/// no disk has larger sectors.
 const BLOCK: usize = 4096;
-/// After so many bytes the kernel is asked to begin writing them out, so that the final sync has little left to do.
+/// After so many bytes it is looked whether the disk is full, and the kernel is asked to begin writing them out, so that
+/// the final sync has little left to do.
 const WRITE_BEHIND: u64 = 8 * 1024 * 1024;
 /// So far behind, what was written is forgotten: the disk has had time for it.
 const FORGET_BEHIND: u64 = 64 * 1024 * 1024;
+/// Files from this size on go past the page cache: they would only push out what the host works with, and copying them
+/// there costs as much as hashing them.
+const DIRECT_FROM: u64 = 64 * 1024 * 1024;
 
 /// Why not everything was moved.
 #[derive(Debug)]
@@ -36,15 +38,21 @@ pub(super) enum SinkError {
     TooLarge,
 }
 
-/// Moves everything from the reader into the empty file, long zeros as holes.
+/// Moves everything from the reader into the empty file, long zeros as holes. `expected` is about how many bytes come.
 ///
 /// # Errors
 /// When either side fails, or more than `limit` bytes come; some have been written then.
-pub(super) fn fill(file: &File, reader: &mut impl Read, limit: u64) -> Result<(), SinkError> {
+pub(super) fn fill(
+    file: &File,
+    reader: &mut impl Read,
+    expected: Option<u64>,
+    limit: u64,
+) -> Result<(), SinkError> {
     thread::scope(|scope| {
         let (full_sender, full) = sync_channel(DEPTH);
         let (empty_sender, empty) = channel();
-        let writer = scope.spawn(move || write(file, &full, &empty_sender));
+        let mut writer = Writer::new(file, expected);
+        let writer = scope.spawn(move || writer.write(&full, &empty_sender));
         let read = read(reader, &full_sender, &empty, limit);
         drop(full_sender);
         let written = writer
@@ -55,36 +63,60 @@ pub(super) fn fill(file: &File, reader: &mut impl Read, limit: u64) -> Result<()
     })
 }
 
-/// A buffer and how much of it is filled.
-type Piece = (Vec<u8>, usize);
+/// A buffer that begins at a multiple of [`BLOCK`] in memory, and how much of it is filled.
+struct Piece {
+    memory: Vec<u8>,
+    start: usize,
+    length: usize,
+}
+
+impl Piece {
+    fn new() -> Self {
+        let memory = vec![0; PIECE + BLOCK];
+        let start = memory.as_ptr().align_offset(BLOCK);
+        Self {
+            memory,
+            start,
+            length: 0,
+        }
+    }
+
+    fn space(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + PIECE]
+    }
+
+    fn filled(&self) -> &[u8] {
+        &self.memory[self.start..self.start + self.length]
+    }
+}
 
 fn read(
     reader: &mut impl Read,
     full: &SyncSender<Piece>,
-    empty: &Receiver<Vec<u8>>,
+    empty: &Receiver<Piece>,
     limit: u64,
 ) -> Result<(), SinkError> {
     let mut total = 0;
     let mut made = 0;
     loop {
-        let mut buffer = match empty.try_recv() {
-            Ok(buffer) => buffer,
+        let mut piece = match empty.try_recv() {
+            Ok(piece) => piece,
             Err(_) if made <= DEPTH => {
                 made += 1;
-                vec![0; PIECE]
+                Piece::new()
             }
             Err(_) => match empty.recv() {
-                Ok(buffer) => buffer,
+                Ok(piece) => piece,
                 Err(_) => return Ok(()),
             },
         };
-        let length = read_full(reader, &mut buffer).map_err(SinkError::Read)?;
-        total += length as u64;
+        piece.length = read_full(reader, piece.space()).map_err(SinkError::Read)?;
+        total += piece.length as u64;
         if total > limit {
             return Err(SinkError::TooLarge);
         }
-        let ended = length < buffer.len();
-        if full.send((buffer, length)).is_err() || ended {
+        let ended = piece.length < PIECE;
+        if full.send(piece).is_err() || ended {
             return Ok(());
         }
     }
@@ -104,44 +136,113 @@ fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-fn write(file: &File, full: &Receiver<Piece>, empty: &Sender<Vec<u8>>) -> io::Result<()> {
-    let mut offset = 0;
-    let mut flushed = 0;
-    while let Ok((buffer, length)) = full.recv() {
-        write_piece(file, &buffer[..length], offset)?;
-        offset += length as u64;
-        if offset - flushed >= WRITE_BEHIND {
-            refuse_a_full_disk(file)?;
-            write_behind(file, flushed, offset);
-            flushed = offset;
-        }
-        // A reader that has ended wants no buffers back.
-        let _ = empty.send(buffer);
-    }
-    // Holes at the end count as well.
-    file.set_len(offset)
+/// The end of the file.
+struct Writer<'a> {
+    file: &'a File,
+    path: WritePath,
+    offset: u64,
+    /// Up to where the kernel was asked to write.
+    flushed: u64,
 }
 
-/// Writes the runs of blocks that hold anything but zeros.
-fn write_piece(file: &File, piece: &[u8], offset: u64) -> io::Result<()> {
-    let mut start = 0;
-    while start < piece.len() {
-        let filled = piece[start..]
-            .chunks(BLOCK)
-            .take_while(|block| !is_zero(block))
-            .map(<[u8]>::len)
-            .sum::<usize>();
-        for (index, part) in piece[start..start + filled].chunks(WRITE).enumerate() {
-            file.write_all_at(part, offset + (start + index * WRITE) as u64)?;
+/// Which way bytes take to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WritePath {
+    /// Straight from our memory; whole blocks only.
+    Direct,
+    /// Through the page cache.
+    Cached,
+}
+
+impl<'a> Writer<'a> {
+    fn new(file: &'a File, expected: Option<u64>) -> Self {
+        let large = expected.is_some_and(|expected| expected >= DIRECT_FROM);
+        // Not every file system can do it.
+        let direct = large && rustix::fs::fcntl_setfl(file, OFlags::DIRECT).is_ok();
+        let path = if direct {
+            WritePath::Direct
+        } else {
+            WritePath::Cached
+        };
+        Self {
+            file,
+            path,
+            offset: 0,
+            flushed: 0,
         }
-        start += filled;
-        start += piece[start..]
-            .chunks(BLOCK)
-            .take_while(|block| is_zero(block))
-            .map(<[u8]>::len)
-            .sum::<usize>();
     }
-    Ok(())
+
+    fn write(&mut self, full: &Receiver<Piece>, empty: &Sender<Piece>) -> io::Result<()> {
+        while let Ok(piece) = full.recv() {
+            self.write_piece(piece.filled())?;
+            if self.offset - self.flushed >= WRITE_BEHIND {
+                refuse_a_full_disk(self.file)?;
+                self.write_behind();
+                self.flushed = self.offset;
+            }
+            // A reader that has ended wants no buffers back.
+            let _ = empty.send(piece);
+        }
+        if self.path == WritePath::Direct {
+            rustix::fs::fcntl_setfl(self.file, OFlags::empty())?;
+        }
+        // Holes at the end count as well.
+        self.file.set_len(self.offset)
+    }
+
+    /// Writes the runs of blocks that hold anything but zeros.
+    fn write_piece(&mut self, piece: &[u8]) -> io::Result<()> {
+        let run = |from: usize, zero: bool| {
+            let blocks = piece[from..]
+                .chunks(BLOCK)
+                .take_while(|block| is_zero(block) == zero);
+            blocks.map(<[u8]>::len).sum::<usize>()
+        };
+        let mut start = 0;
+        while start < piece.len() {
+            let filled = run(start, false);
+            self.write_run(&piece[start..start + filled], self.offset + start as u64)?;
+            start += filled;
+            start += run(start, true);
+        }
+        self.offset += piece.len() as u64;
+        Ok(())
+    }
+
+    fn write_run(&mut self, run: &[u8], offset: u64) -> io::Result<()> {
+        if self.path == WritePath::Direct {
+            let whole = run.len() - run.len() % BLOCK;
+            match self.file.write_all_at(&run[..whole], offset) {
+                Ok(()) if whole == run.len() => return Ok(()),
+                // The last, broken block of a file goes the other way, and so does all of it where the file system, or a
+                // write that was cut short, wants another alignment.
+                Ok(()) => {}
+                Err(error)
+                    if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {}
+                Err(error) => return Err(error),
+            }
+            rustix::fs::fcntl_setfl(self.file, OFlags::empty())?;
+            self.path = WritePath::Cached;
+        }
+        self.file.write_all_at(run, offset)
+    }
+
+    /// Asks the kernel to begin writing what was written last, and to forget what it was asked for a while ago and has
+    /// written by now: no burst at the end, no flooded page cache, and the same memory again instead of ever new.
+    fn write_behind(&self) {
+        // Advice: a kernel that does not take it loses nothing but speed.
+        let advise = |from: u64, to: u64| {
+            let length = std::num::NonZeroU64::new(to.saturating_sub(from));
+            let _ = rustix::fs::fadvise(self.file, from, length, Advice::DontNeed);
+        };
+        if self.path == WritePath::Direct {
+            return;
+        }
+        advise(self.flushed, self.offset);
+        if let Some(written) = self.flushed.checked_sub(FORGET_BEHIND) {
+            advise(written, written + (self.offset - self.flushed));
+        }
+    }
 }
 
 fn is_zero(block: &[u8]) -> bool {
@@ -158,24 +259,6 @@ fn refuse_a_full_disk(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks the kernel to begin writing a range out, and to forget one that it was asked for a while ago and has written by
-/// now: no burst at the end, no flooded page cache, and the same memory again and again instead of ever new.
-fn write_behind(file: &File, from: u64, to: u64) {
-    // Advice: a kernel that does not take it loses nothing but speed.
-    let advise = |from: u64, to: u64| {
-        let _ = rustix::fs::fadvise(
-            file,
-            from,
-            std::num::NonZeroU64::new(to - from),
-            Advice::DontNeed,
-        );
-    };
-    advise(from, to);
-    if let Some(written) = from.checked_sub(FORGET_BEHIND) {
-        advise(written, written + (to - from));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Seek as _;
@@ -183,9 +266,9 @@ mod tests {
 
     use super::*;
 
-    fn filled(content: &[u8]) -> File {
+    fn filled(content: &[u8], expected: Option<u64>) -> File {
         let mut file = tempfile::tempfile().expect("a temporary file");
-        fill(&file, &mut &content[..], u64::MAX).expect("filled");
+        fill(&file, &mut &content[..], expected, u64::MAX).expect("filled");
         file.rewind().expect("rewound");
         file
     }
@@ -203,7 +286,14 @@ mod tests {
             PIECE + 1,
             PIECE * 7 + 5,
         ] {
-            for period in [1, 2, 3, 50] {
+            for (period, expected) in [
+                (1, None),
+                (2, None),
+                (3, None),
+                (50, None),
+                (1, Some(DIRECT_FROM)),
+                (3, Some(DIRECT_FROM)),
+            ] {
                 let content: Vec<u8> = (0..size)
                     .map(|index| {
                         if (index / BLOCK).is_multiple_of(period) {
@@ -214,10 +304,12 @@ mod tests {
                     })
                     .collect();
                 let mut read = Vec::new();
-                filled(&content).read_to_end(&mut read).expect("readable");
+                filled(&content, expected)
+                    .read_to_end(&mut read)
+                    .expect("readable");
                 assert!(
                     read == content,
-                    "{size} bytes, every {period}th block filled"
+                    "{size} bytes, every {period}th block filled, expected {expected:?}"
                 );
             }
         }
@@ -225,7 +317,7 @@ mod tests {
 
     #[test]
     fn zeros_take_no_room() {
-        let file = filled(&vec![0; 300_000]);
+        let file = filled(&vec![0; 300_000], None);
         let metadata = file.metadata().expect("metadata");
         assert_eq!((metadata.len(), metadata.blocks()), (300_000, 0));
     }
@@ -241,12 +333,17 @@ mod tests {
     #[test]
     fn more_than_the_limit_is_refused_and_so_is_what_cannot_be_read_or_written() {
         let file = tempfile::tempfile().expect("a temporary file");
-        let refused = fill(&file, &mut io::repeat(1), 3 * PIECE as u64);
+        let refused = fill(&file, &mut io::repeat(1), None, 3 * PIECE as u64);
         assert!(matches!(refused, Err(SinkError::TooLarge)), "{refused:?}");
-        let refused = fill(&file, &mut io::repeat(1).take(9).chain(Broken), u64::MAX);
+        let refused = fill(
+            &file,
+            &mut io::repeat(1).take(9).chain(Broken),
+            None,
+            u64::MAX,
+        );
         assert!(matches!(refused, Err(SinkError::Read(_))), "{refused:?}");
         let unwritable = File::open("/dev/null").expect("it opens");
-        let refused = fill(&unwritable, &mut io::repeat(1), u64::MAX);
+        let refused = fill(&unwritable, &mut io::repeat(1), None, u64::MAX);
         assert!(matches!(refused, Err(SinkError::Write(_))), "{refused:?}");
     }
 }
