@@ -157,12 +157,14 @@ fn usage_error(error: &clap::Error) -> UsageError {
                 .map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
             UsageError::new(format!("sysupdate: unrecognized option '{option}'{near}"))
         }
+        // The rest is the usage, which `--help` shows better.
         _ => UsageError::new(
             error
                 .to_string()
-                .trim_start_matches("error: ")
-                .trim_end()
-                .to_owned(),
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .trim_start_matches("error: "),
         ),
     }
 }

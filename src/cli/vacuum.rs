@@ -31,9 +31,12 @@ pub(super) fn run(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
         let linked = context.session.linked_elsewhere(name);
         removals.retain(|removal| !linked.contains(removal.path));
     }
+    let mut result = Ok(());
     for removal in &removals {
-        vacuum::remove(&context.executor, removal)?;
+        // One that fails does not keep the others.
+        result = result.and(vacuum::remove(&context.executor, removal));
     }
+    result?;
     let all: Vec<_> = surveyed.component.transfers.iter().collect();
     vacuum::remove_unclaimed(&context.executor, &all)?;
     let (removed, disabled_transfers) = plan::count(&removals);
