@@ -262,6 +262,9 @@ impl Network {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .http1_only()
+            // A server that closes a kept connection just when it is used again makes the client's pool wait for ever, once
+            // in some 30,000 requests; the few requests of a run cost less than that.
+            .pool_max_idle_per_host(0)
     }
 }
 
