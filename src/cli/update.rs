@@ -55,7 +55,7 @@ pub(super) fn run(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
             activation: &activation,
             request,
         }
-        .update(component)
+        .update(&component)
         .unwrap_or_else(|error| Updated {
             moved: Vec::new(),
             failure: Some(error),
@@ -102,8 +102,36 @@ struct Task<'a> {
     request: Request<'a>,
 }
 
+/// What remains after one pass over a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Nothing,
+    /// An installation that an earlier run had begun is finished: what is newer comes next.
+    Newer,
+}
+
 impl Task<'_> {
-    fn update(self, component: Component) -> Result<Updated, Error> {
+    fn update(self, component: &Component) -> Result<Updated, Error> {
+        let (first, rest) = self.pass(component.clone())?;
+        if rest == Rest::Nothing {
+            return Ok(first);
+        }
+        let (second, _) = self.pass(component.clone())?;
+        let mut moved = first.moved;
+        moved.retain(|moved| {
+            second
+                .moved
+                .iter()
+                .all(|later| later.transfer != moved.transfer)
+        });
+        moved.extend(second.moved);
+        Ok(Updated {
+            moved,
+            failure: second.failure,
+        })
+    }
+
+    fn pass(self, component: Component) -> Result<(Updated, Rest), Error> {
         let Self {
             context,
             activation,
@@ -119,10 +147,14 @@ impl Task<'_> {
                 for removal in &leftovers {
                     vacuum::remove(&context.executor, removal)?;
                 }
-                return Ok(Updated {
-                    moved: activation.owed(&surveyed, &resolution),
-                    failure: None,
-                });
+                let moved = activation.owed(&surveyed, &resolution);
+                return Ok((
+                    Updated {
+                        moved,
+                        failure: None,
+                    },
+                    Rest::Nothing,
+                ));
             }
         };
         if !plan.removals.is_empty() {
@@ -144,27 +176,17 @@ impl Task<'_> {
         if moved.is_empty() {
             moved = owed;
         }
-        // An installation that was begun came first; what is newer follows at once.
-        let finished =
-            request.version.is_none() && request.goal == Goal::Install && failure.is_none();
-        if finished
-            && resolution
-                .find(plan.version)
-                .is_some_and(|index| resolution.sets[index].is_begun())
-        {
-            let next = self.update(surveyed.component.clone())?;
-            moved.retain(|moved| {
-                next.moved
-                    .iter()
-                    .all(|later| later.transfer != moved.transfer)
-            });
-            moved.extend(next.moved);
-            return Ok(Updated {
-                moved,
-                failure: next.failure,
-            });
-        }
-        Ok(Updated { moved, failure })
+        let begun = resolution
+            .find(plan.version)
+            .is_some_and(|index| resolution.sets[index].is_begun());
+        let finished = begun
+            && request.version.is_none()
+            && request.goal == Goal::Install
+            && failure.is_none();
+        Ok((
+            Updated { moved, failure },
+            if finished { Rest::Newer } else { Rest::Nothing },
+        ))
     }
 
     fn announce(self, name: &ComponentName, plan: &Plan<'_>) {

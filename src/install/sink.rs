@@ -12,9 +12,9 @@ use rustix::fs::{Advice, OFlags};
 use super::space::RESERVE;
 
 /// Bytes are moved in pieces of this size.
-const PIECE: usize = 1024 * 1024;
+const PIECE: usize = 256 * 1024;
 /// So many pieces are between reading and writing.
-const DEPTH: usize = 3;
+const DEPTH: usize = 8;
 /// Blocks of this size that hold only zeros are left as holes; also the alignment of direct writes (open(2), `O_DIRECT`):
 /// no disk has larger sectors.
 const BLOCK: usize = 4096;

@@ -85,7 +85,8 @@ impl Needs {
                 .map_err(|source| unknown(executor.root, &place, source))?;
             // What a cut-off download left under the same name is overwritten: its blocks are at hand.
             let there = leftover(executor.root, &step.path);
-            volumes.entry(stat.st_dev).or_insert((place, 0)).1 += bytes.saturating_sub(there);
+            let (_, wanted) = volumes.entry(stat.st_dev).or_insert((place, 0));
+            *wanted = wanted.saturating_add(bytes.saturating_sub(there));
         }
         Ok(Self { volumes })
     }

@@ -134,10 +134,11 @@ impl Walk<'_> {
             if own != State::Complete && self.side == Side::Source {
                 continue;
             }
-            let state = if own == State::Complete {
-                inherited
-            } else {
+            // A mark on a directory above is another kind of transfer's: below it nothing can be installed from.
+            let state = if inherited == State::Complete {
                 own
+            } else {
+                State::Partial
             };
             let path = format!("{prefix}{name}");
             match entry.kind {

@@ -1,5 +1,6 @@
 //! One module per promise.
 
+mod choices;
 mod components;
 mod conflicts;
 mod examples;
@@ -10,9 +11,12 @@ mod links;
 mod locking;
 mod main_path;
 mod manifest;
+mod measure;
+mod neighbours;
 mod recovery;
 mod retention;
 mod server;
 mod signatures;
+mod trust;
 mod two_transfers;
 mod usage;

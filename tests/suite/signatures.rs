@@ -19,7 +19,7 @@ const TWO: (&str, &str) = ("app_2.raw", "two");
 const REFUSED: &str = "DOWNLOAD INVALID: Signature verification failed.";
 const MISSING: &str = "Failed to retrieve signature file, cannot verify. (Try --verify=no?)";
 
-static ALICE: LazyLock<SignedSecretKey> = LazyLock::new(|| key(1));
+pub(crate) static ALICE: LazyLock<SignedSecretKey> = LazyLock::new(|| key(1));
 static MALLORY: LazyLock<SignedSecretKey> = LazyLock::new(|| key(2));
 
 fn key(seed: u64) -> SignedSecretKey {
@@ -55,7 +55,7 @@ fn signature(key: &SignedSecretKey, text: &str) -> DetachedSignature {
     made.expect("a signature")
 }
 
-fn signed(key: &SignedSecretKey, text: &str) -> Vec<u8> {
+pub(crate) fn signed(key: &SignedSecretKey, text: &str) -> Vec<u8> {
     signature(key, text).to_bytes().expect("bytes")
 }
 
@@ -66,7 +66,7 @@ fn armoured(key: &SignedSecretKey, text: &str) -> String {
 }
 
 /// A host that trusts Alice, and a server that has nothing signed yet.
-fn trusting() -> (Server, Host) {
+pub(crate) fn trusting() -> (Server, Host) {
     let server = Server::new();
     server.publish(&[ONE]);
     let mut host = Host::new();
