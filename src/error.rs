@@ -46,6 +46,9 @@ impl Error {
             Self::Lock(error) => error.hint(),
             Self::Install(InstallError::Acquire { source, .. }) => AcquireError::hint(source),
             Self::Install(InstallError::Switch { source, .. }) => source.hint(),
+            Self::Install(InstallError::Space(_)) => Some(
+                "free some space, or keep fewer versions: `instances_max` in [target] (`InstancesMax=`), `-m 1 vacuum` at once",
+            ),
             Self::Install(InstallError::Cancelled) => Some(
                 "nothing was switched; the next run resumes the update (a file that was cut off is fetched anew)",
             ),

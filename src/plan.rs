@@ -324,16 +324,11 @@ fn explicit<'a, 'r>(
         return Err(not_found());
     }
     if set.is_complete() {
-        // A switch to it was begun: some links lead there, others do not.
-        let linked = || {
-            (0..resolution.transfers.len())
-                .filter(|transfer| resolution.transfers[*transfer].1.link.is_some())
-        };
+        let excluded = exclusion(&resolution.transfers, set.version);
         let leads = |transfer| resolution.leads_to(transfer, index);
-        let mixed = linked().any(leads) && !linked().all(leads);
-        let unfinished =
-            mixed || (resolution.settled == Some(index) && !resolution.stale_links.is_empty());
-        if unfinished && request.goal == Goal::Install {
+        let linked = (0..resolution.transfers.len()).all(leads);
+        if !linked && request.goal == Goal::Install && excluded.is_none() {
+            // The original says "Skipping" and leaves the link where it is; there would be no way to an installed version.
             return Ok(Selected::Set(set));
         }
         return Ok(Selected::Idle(Idle::AlreadyInstalled(set.version)));

@@ -13,6 +13,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
+use rustix::io::Errno;
 
 /// The root directory of a run.
 #[derive(Debug)]
@@ -73,7 +74,16 @@ impl Root {
             Place::Host => rustix::fs::open(inner, flags, mode)?,
             Place::Alternate { directory, .. } => {
                 let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-                rustix::fs::openat2(directory, relative(inner), flags, mode, inside)?
+                let open = || rustix::fs::openat2(directory, relative(inner), flags, mode, inside);
+                // openat2(2): EAGAIN when something was renamed anywhere while `..` was resolved; to be tried again.
+                let mut result = open();
+                for _ in 0..OPEN_ATTEMPTS {
+                    match result {
+                        Err(Errno::AGAIN) => result = open(),
+                        _ => break,
+                    }
+                }
+                result?
             }
         };
         Ok(file)
@@ -234,7 +244,7 @@ impl Directory {
     pub fn read_link(&self, name: &OsStr) -> io::Result<Option<PathBuf>> {
         match rustix::fs::readlinkat(&self.descriptor, name, Vec::new()) {
             Ok(text) => Ok(Some(PathBuf::from(OsString::from_vec(text.into_bytes())))),
-            Err(rustix::io::Errno::INVAL) => Ok(None),
+            Err(Errno::INVAL) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -299,6 +309,9 @@ pub fn read_at_most(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+/// How often an opening is repeated that a rename elsewhere has disturbed.
+const OPEN_ATTEMPTS: usize = 1000;
 
 fn directory_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC

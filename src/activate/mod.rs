@@ -319,6 +319,20 @@ pub enum ActivateError {
 }
 
 impl ActivateError {
+    /// Whether the next run should try again. An extension that systemd does not take will not be taken then either, and
+    /// every merge disturbs what runs.
+    #[must_use]
+    pub fn is_worth_another_try(&self) -> bool {
+        match self {
+            Self::Failed { failures } => failures
+                .iter()
+                .any(|failure| !matches!(failure, Failure::NotMerged { .. })),
+            Self::Bus(_) | Self::Debt(_) | Self::ReadReboot { .. } | Self::WriteReboot { .. } => {
+                true
+            }
+        }
+    }
+
     /// The next steps, one line each, none twice.
     #[must_use]
     pub fn hints(&self) -> Vec<String> {

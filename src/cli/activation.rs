@@ -106,7 +106,7 @@ impl<'a> Activation<'a> {
             .extend(moved.into_iter().map(|moved| (name.clone(), moved)));
     }
 
-    /// Activates everything that moved, with one merge. What fails is told and not tried again by itself.
+    /// Activates everything that moved, with one merge. What failed for a passing reason is tried again by the next run.
     pub(super) fn run(self) -> Result<(), Error> {
         if self.scope == Scope::FilesOnly || self.moved.is_empty() {
             return Ok(());
@@ -138,9 +138,14 @@ impl<'a> Activation<'a> {
                 .map_err(ActivateError::Bus)
                 .and_then(|bus| activate::activate(&plan, &bus, self.context.reporter))
         };
-        for (name, _) in &self.moved {
-            debt::clear(root, &self.context.session.loader.key(name))
-                .map_err(ActivateError::Debt)?;
+        if !result
+            .as_ref()
+            .is_err_and(ActivateError::is_worth_another_try)
+        {
+            for (name, _) in &self.moved {
+                debt::clear(root, &self.context.session.loader.key(name))
+                    .map_err(ActivateError::Debt)?;
+            }
         }
         Ok(result?)
     }

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Work on component NAME
     #[arg(short = 'C', long = "component", value_name = "NAME", overrides_with_all = ["component", "component_all", "component_suggested"])]
     pub(crate) component: Option<String>,
-    /// Work on all components
+    /// Work on all components (`update`, `acquire`, `check-new`)
     #[arg(short = 'A', long, overrides_with_all = ["component", "component_all", "component_suggested"])]
     pub(crate) component_all: bool,
     /// Work on all suggested components
@@ -59,10 +59,10 @@ pub(crate) struct Args {
     /// Switch files and links, but merge, reload and restart nothing
     #[arg(long, overrides_with = "no_activate")]
     pub(crate) no_activate: bool,
-    /// How long to wait for another run, in seconds, or `infinity`
+    /// Seconds to wait for another run (120 if not given), or `infinity`
     #[arg(long, value_name = "SECONDS", overrides_with = "wait")]
     pub(crate) wait: Option<String>,
-    /// Downloads at a time
+    /// Downloads at a time (8 if not given)
     #[arg(long, value_name = "NUMBER", overrides_with = "jobs")]
     pub(crate) jobs: Option<usize>,
     /// Show why each version is, or is not, chosen (with `list`)

@@ -195,7 +195,12 @@ impl Task<'_> {
         }
         self.say(
             name,
-            &if plan.moves_only_links() {
+            &if plan.moves_only_links() && self.request.version.is_some() {
+                format!(
+                    "Selected update '{}' is already installed. Switching to it.",
+                    plan.version
+                )
+            } else if plan.moves_only_links() {
                 format!(
                     "Version '{}' is installed, but its current symlink is not right. Repairing.",
                     plan.version
@@ -238,8 +243,11 @@ fn idle_text(idle: &Idle<'_>, resolution: &Resolution<'_>) -> String {
         resolution.newest_complete.is_none() && resolution.sets.iter().any(UpdateSet::is_available);
     match idle {
         Idle::UpToDate if unfitting => {
-            "No update needed: none of the offered versions fits, `sysupdate list --why` shows why."
+            "No update needed. None of the offered versions fits: `sysupdate list --why` shows why."
                 .to_owned()
+        }
+        Idle::UpToDate if resolution.sets.is_empty() => {
+            "No update needed. Nothing is installed, and no version is known that matches the patterns.".to_owned()
         }
         Idle::UpToDate => "No update needed.".to_owned(),
         Idle::AlreadyInstalled(version) => {

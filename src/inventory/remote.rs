@@ -94,6 +94,9 @@ impl RemoteError {
             Self::Stale(_) => {
                 Some("the publisher has not renewed the manifest; ask, or check this host's clock")
             }
+            Self::Fetch(_) => {
+                Some("nothing was changed; `--offline` works with what is on this host")
+            }
             Self::Cancelled => Some("nothing was changed; the next run resumes with what is here"),
             Self::Keyring(_) => Some(
                 "install the publisher's key: `gpg --export KEY > /etc/systemd/import-pubring.pgp`",

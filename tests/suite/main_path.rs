@@ -283,19 +283,31 @@ fn an_explicit_downgrade_moves_the_link_and_what_it_leads_to_is_current() {
 }
 
 #[test]
-fn an_installed_version_that_is_asked_for_is_skipped_as_the_original_does() {
+fn an_installed_version_that_is_asked_for_gets_the_link_without_a_download() {
     let server = server();
     let host = Host::with_app(&server);
     host.run(&["update", "1.0.0"]).succeeds();
     host.update();
     server.take_log();
-    // compat 3.1.6: `rollback` is the way back, not `update`.
-    host.run(&["update", "1.0.0"])
-        .succeeds()
-        .prints("")
-        .says("Selected update '1.0.0' is already installed. Skipping update.");
-    assert_eq!(host.tree("srv/target")[0], "app.raw -> app_2.0.0.raw");
-    assert_eq!(server.take_requests(), ["GET /SHA256SUMS 304"]);
+    // The original skips it, wherever the link leads: there is no way back but `ln`.
+    for version in ["1.0.0", "2.0.0"] {
+        host.run(&["update", version])
+            .succeeds()
+            .prints("")
+            .says("is already installed. Switching to it.");
+        let linked = format!("app.raw -> app_{version}.raw");
+        assert_eq!(host.tree("srv/target")[0], linked);
+        host.run(&["update"]).succeeds().says("No update needed.");
+        assert_eq!(
+            host.tree("srv/target")[0],
+            linked,
+            "a plain run respects the choice"
+        );
+        host.run(&["update", version])
+            .succeeds()
+            .says("is already installed. Skipping update.");
+    }
+    assert_eq!(server.take_requests(), ["GET /SHA256SUMS 304"; 6]);
 }
 
 #[test]
