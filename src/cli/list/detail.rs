@@ -11,7 +11,6 @@ use crate::cli::output::json::{self, JsonFormat};
 use crate::cli::output::table::{self, Column};
 use crate::cli::settings::{Legend, Reasons};
 use crate::definition::transfer::{BlobSource, Transfer};
-use crate::fetch;
 use crate::inventory::{Instance, Location};
 use crate::plan::source;
 use crate::resolve::{Resolution, UpdateSet};
@@ -246,17 +245,11 @@ fn contents(
         })
         .collect();
     let content = |(transfer, instance): &(&Transfer, &Instance)| {
-        let (kind, path) = match (&instance.location, source(transfer)) {
-            (Location::File { path, .. }, _) => (
-                "regular-file",
-                context.root.outer(path).display().to_string(),
-            ),
-            (Location::Remote { name }, BlobSource::Url(from)) => (
-                "url-file",
-                fetch::url::join(&from.base, name).unwrap_or_else(|_| name.clone()),
-            ),
-            (Location::Remote { name }, BlobSource::Directory(_)) => ("regular-file", name.clone()),
+        let kind = match (&instance.location, source(transfer)) {
+            (Location::Remote { .. }, BlobSource::Url(_)) => "url-file",
+            _ => "regular-file",
         };
+        let path = context.session.shown(transfer, instance);
         Content {
             kind,
             path,
