@@ -12,7 +12,7 @@ use crate::definition::transfer::{BlobSource, FileTarget, Overrides, Route, Tran
 use crate::inventory::{Instance, Inventory, Location, State};
 use crate::metadata::Metadata;
 use crate::pattern::RenderError;
-use crate::resolve::{Reason, Resolution, UpdateSet, exclusion};
+use crate::resolve::{Exclusion, Resolution, UpdateSet};
 use crate::storage::atomic::TEMPORARY_PREFIX;
 use crate::version::Version;
 
@@ -145,8 +145,8 @@ pub enum PlanError {
     Excluded {
         /// The version.
         version: Version,
-        /// The setting.
-        reason: Reason,
+        /// What excludes it.
+        reason: Exclusion,
     },
     /// A source does not offer it.
     #[error("Selected update '{version}' is incomplete at its source: transfer {} lacks it.", lacking.join(", "))]
@@ -191,6 +191,10 @@ impl PlanError {
             Self::NotFound(_) => {
                 Some("`sysupdate list` shows the versions that are installed or offered")
             }
+            Self::Excluded {
+                reason: Exclusion::Held(_),
+                ..
+            } => Some("`sysupdate unhold` lets the component go on"),
             Self::Excluded { .. } => {
                 Some("`sysupdate list --why` shows the reason of each version")
             }
@@ -296,7 +300,7 @@ fn newest<'a, 'r>(
     let newer = &resolution.sets[..resolution.newest_complete.unwrap_or(resolution.sets.len())];
     let unfinished = newer
         .iter()
-        .find(|set| set.is_partial() && exclusion(&resolution.transfers, set.version).is_none());
+        .find(|set| set.is_partial() && set.exclusion.is_none());
     match (unfinished, resolution.settled) {
         (Some(set), _) if request.reach == Reach::Offline => {
             Err(PlanError::Stuck(set.version.clone()))
@@ -324,10 +328,10 @@ fn explicit<'a, 'r>(
         return Err(not_found());
     }
     if set.is_complete() {
-        let excluded = exclusion(&resolution.transfers, set.version);
+        let refused = refusing(set);
         let leads = |transfer| resolution.leads_to(transfer, index);
         let linked = (0..resolution.transfers.len()).all(leads);
-        if !linked && request.goal == Goal::Install && excluded.is_none() {
+        if !linked && request.goal == Goal::Install && refused.is_none() {
             // The original says "Skipping" and leaves the link where it is; there would be no way to an installed version.
             return Ok(Selected::Set(set));
         }
@@ -336,11 +340,16 @@ fn explicit<'a, 'r>(
     if set.obsolete {
         return Err(PlanError::Obsolete(set.version.clone()));
     }
-    if let Some(reason) = exclusion(&resolution.transfers, set.version) {
+    if let Some(reason) = refusing(set) {
         return Err(PlanError::Excluded {
             version: set.version.clone(),
-            reason,
+            reason: reason.clone(),
         });
+    }
+    if let Some(exclusion) = &set.exclusion {
+        notices.push(format!(
+            "Selected update '{text}' is {exclusion}. Proceeding as it was asked for by name."
+        ));
     }
     if !set.is_obtainable() {
         return Err(match (set.is_partial(), request.reach) {
@@ -365,6 +374,13 @@ fn explicit<'a, 'r>(
         ));
     }
     Ok(Selected::Set(set))
+}
+
+/// What forbids a version even to those who ask for it by name.
+fn refusing<'s>(set: &'s UpdateSet<'_>) -> Option<&'s Exclusion> {
+    set.exclusion
+        .as_ref()
+        .filter(|exclusion| !exclusion.yields_to_request())
 }
 
 fn step<'a>(

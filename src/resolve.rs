@@ -3,6 +3,8 @@
 //! Pure: inventories in, a [`Resolution`] out. An *update set* is one version over all enabled transfers of a
 //! component (compat 3, section 3.1); versions that are equal in the version order are one set.
 
+mod knowledge;
+
 use std::fmt;
 use std::path::Path;
 
@@ -10,6 +12,8 @@ use crate::definition::transfer::{Located, Origin, Transfer};
 use crate::inventory::link::{Link, LinkState};
 use crate::inventory::{Arrival, Instance, Inventory, Location, State};
 use crate::version::Version;
+
+pub use knowledge::{Hold, Knowledge, Mark, MarkKind, Marks};
 
 /// One version over all enabled transfers.
 #[derive(Debug, Clone)]
@@ -22,6 +26,8 @@ pub struct UpdateSet<'a> {
     pub obsolete: bool,
     /// Named by `ProtectVersion=` of a transfer.
     pub protected: bool,
+    /// Why it is not installed by itself, if something forbids it.
+    pub exclusion: Option<Exclusion>,
 }
 
 /// What one transfer knows of a version.
@@ -40,6 +46,12 @@ impl Part<'_> {
 }
 
 impl UpdateSet<'_> {
+    /// Whether nothing forbids that the current symlinks lead to it once it is installed.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        !self.exclusion.as_ref().is_some_and(Exclusion::forbids_use)
+    }
+
     /// Whether any transfer holds something of it, finished or not.
     #[must_use]
     pub fn is_installed(&self) -> bool {
@@ -110,6 +122,49 @@ impl UpdateSet<'_> {
     }
 }
 
+/// What keeps a version from being installed by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exclusion {
+    /// A setting.
+    Setting {
+        /// Which, and by what.
+        rule: Rule,
+        /// Where it is set.
+        origin: Origin,
+    },
+    /// Its image does not fit this host, for the reason given.
+    Misfit(String),
+    /// It was tried and reverted, or the operator went back from it.
+    Marked(Mark),
+    /// The component is held.
+    Held(Hold),
+}
+
+impl Exclusion {
+    /// Whether asking for the version by name is reason enough to install it.
+    #[must_use]
+    pub fn yields_to_request(&self) -> bool {
+        matches!(self, Self::Marked(_))
+    }
+
+    /// Whether the version, once installed, must not be what the current symlinks lead to.
+    #[must_use]
+    pub fn forbids_use(&self) -> bool {
+        matches!(self, Self::Marked(_) | Self::Misfit(_))
+    }
+}
+
+impl fmt::Display for Exclusion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setting { rule, origin } => write!(formatter, "{rule} ({origin})"),
+            Self::Misfit(why) => formatter.write_str(why),
+            Self::Marked(mark) => mark.fmt(formatter),
+            Self::Held(hold) => write!(formatter, "the component is held since {}", hold.since),
+        }
+    }
+}
+
 /// Why a version is, or is not, what `update` would install.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
@@ -134,13 +189,10 @@ pub enum Reason {
         /// The candidate.
         candidate: Version,
     },
-    /// A setting excludes it.
-    Excluded {
-        /// Which, and by what.
-        rule: Rule,
-        /// Where it is set.
-        origin: Origin,
-    },
+    /// Something excludes it.
+    Excluded(Exclusion),
+    /// It is installed, and something forbids its use.
+    Unfit(Exclusion),
     /// Some of the sources do not offer it.
     IncompleteAtSource {
         /// The transfers whose source lacks it.
@@ -200,7 +252,8 @@ impl fmt::Display for Reason {
             Self::NotNewest { candidate } => {
                 write!(formatter, "older than the candidate {candidate}")
             }
-            Self::Excluded { rule, origin } => write!(formatter, "{rule} ({origin})"),
+            Self::Excluded(exclusion) => exclusion.fmt(formatter),
+            Self::Unfit(exclusion) => write!(formatter, "installed, not used: {exclusion}"),
             Self::IncompleteAtSource { lacking } => {
                 write!(
                     formatter,
@@ -242,22 +295,40 @@ pub struct Resolution<'a> {
 }
 
 impl<'a> Resolution<'a> {
-    /// Resolves the inventories of the enabled transfers of one component. `choice` is the version that an explicit
-    /// downgrade has chosen, if one is on record.
+    /// Resolves the inventories of the enabled transfers of one component.
     #[must_use]
-    pub fn new(transfers: &[(&'a Transfer, &'a Inventory)], choice: Option<&Version>) -> Self {
-        let sets = update_sets(transfers);
+    pub fn new(transfers: &[(&'a Transfer, &'a Inventory)], knowledge: &Knowledge) -> Self {
+        let mut sets = update_sets(transfers);
+        for set in &mut sets {
+            set.exclusion = exclusion(transfers, set, knowledge);
+        }
         let newest_complete = sets.iter().position(UpdateSet::is_complete);
-        let candidate = candidate(&sets, transfers, newest_complete);
-        let recorded = choice.and_then(|choice| {
+        if let Some(hold) = &knowledge.marks.hold {
+            let newer = newest_complete.unwrap_or(sets.len());
+            for set in &mut sets[..newer] {
+                set.exclusion
+                    .get_or_insert_with(|| Exclusion::Held(hold.clone()));
+            }
+        }
+        let candidate = candidate(&sets, newest_complete);
+        let newest_usable = sets
+            .iter()
+            .position(|set| set.is_complete() && set.is_usable());
+        let recorded = knowledge.choice.as_ref().and_then(|choice| {
             sets.iter()
-                .position(|set| set.version == choice && set.is_complete())
+                .position(|set| set.version == choice && set.is_complete() && set.is_usable())
         });
-        let chosen = recorded.or_else(|| chosen_by_link(&sets, transfers, newest_complete?));
-        let settled = chosen.or(newest_complete);
+        let chosen = recorded.or_else(|| chosen_by_link(&sets, transfers, newest_usable?));
+        let settled = chosen.or(newest_usable);
         let newest_installed = sets.iter().position(UpdateSet::is_installed);
         let current = match (newest_installed, newest_complete) {
-            (Some(installed), Some(complete)) if installed == complete => chosen.or(Some(complete)),
+            (Some(installed), Some(complete)) if installed == complete => {
+                settled.or(Some(complete))
+            }
+            // What waits and must not be used is not what runs.
+            (Some(installed), Some(_)) if !sets[installed].is_usable() => {
+                settled.or(Some(installed))
+            }
             (installed, _) => installed,
         };
         let stale_links =
@@ -311,7 +382,9 @@ impl<'a> Resolution<'a> {
             return Reason::Candidate;
         }
         if set.is_complete() {
+            let forbidden = set.exclusion.as_ref().filter(|one| one.forbids_use());
             return match self.settled {
+                _ if forbidden.is_some() => Reason::Unfit(forbidden.cloned().expect("just seen")),
                 Some(settled) if settled == index => Reason::Current,
                 Some(settled) if settled > index => Reason::SetAside {
                     chosen: self.sets[settled].version.clone(),
@@ -319,8 +392,8 @@ impl<'a> Resolution<'a> {
                 _ => Reason::Superseded,
             };
         }
-        if let Some(excluded) = exclusion(&self.transfers, set.version) {
-            return excluded;
+        if let Some(exclusion) = &set.exclusion {
+            return Reason::Excluded(exclusion.clone());
         }
         if !set.is_obtainable() {
             let lacking = self.lacking(index);
@@ -370,15 +443,48 @@ impl<'a> Resolution<'a> {
     }
 }
 
-/// Which setting of which transfer keeps a version from being installed.
-#[must_use]
-pub fn exclusion(transfers: &[(&Transfer, &Inventory)], version: &Version) -> Option<Reason> {
-    let excluded = |rule, origin: &Origin| {
-        Some(Reason::Excluded {
-            rule,
-            origin: origin.clone(),
-        })
+/// What keeps a version from being installed by itself; the operator's settings come first.
+fn exclusion(
+    transfers: &[(&Transfer, &Inventory)],
+    set: &UpdateSet<'_>,
+    knowledge: &Knowledge,
+) -> Option<Exclusion> {
+    let version = set.version;
+    let marked = || {
+        let mark = knowledge.marks.of(version)?;
+        (!is_published_anew(transfers, set, mark)).then(|| Exclusion::Marked(mark.clone()))
     };
+    excluding_setting(transfers, version)
+        .map(|(rule, origin)| Exclusion::Setting { rule, origin })
+        .or_else(|| {
+            let why = knowledge.misfit(version)?;
+            Some(Exclusion::Misfit(why.to_owned()))
+        })
+        .or_else(marked)
+}
+
+/// Whether a source offers other bytes under the version than those that were marked. Only while none of the marked
+/// bytes stand under their final names: what is installed is what was marked.
+fn is_published_anew(
+    transfers: &[(&Transfer, &Inventory)],
+    set: &UpdateSet<'_>,
+    mark: &Mark,
+) -> bool {
+    let differs = |((transfer, _), part): (&(&Transfer, &Inventory), &Part<'_>)| {
+        let offered = part.available.and_then(|instance| instance.metadata.sha256);
+        offered
+            .zip(mark.digests.get(&transfer.id))
+            .is_some_and(|(offered, marked)| offered.to_string() != *marked)
+    };
+    !set.is_complete() && transfers.iter().zip(&set.parts).any(differs)
+}
+
+/// Which setting of which transfer keeps a version from being installed.
+fn excluding_setting(
+    transfers: &[(&Transfer, &Inventory)],
+    version: &Version,
+) -> Option<(Rule, Origin)> {
+    let excluded = |rule, origin: &Origin| Some((rule, origin.clone()));
     for (transfer, _) in transfers {
         if let Some(Located { value, origin }) = &transfer.min_version
             && version < value
@@ -449,6 +555,7 @@ fn update_sets<'a>(transfers: &[(&'a Transfer, &'a Inventory)]) -> Vec<UpdateSet
                 protected: transfers
                     .iter()
                     .any(|(transfer, _)| transfer.protected.contains(version)),
+                exclusion: None,
             });
         }
         let Some(part) = sets.last_mut().map(|set| &mut set.parts[index]) else {
@@ -479,11 +586,7 @@ enum Side {
 /// The set that is installed next: the newest that is newer than all that is complete, admitted by every setting and
 /// obtainable. An installation that was begun is finished first, so that a host does not stay between two versions as
 /// long as a newer one cannot be had. Nothing older than a version that is still here in part comes by itself.
-fn candidate(
-    sets: &[UpdateSet<'_>],
-    transfers: &[(&Transfer, &Inventory)],
-    newest_complete: Option<usize>,
-) -> Option<usize> {
+fn candidate(sets: &[UpdateSet<'_>], newest_complete: Option<usize>) -> Option<usize> {
     let has_part = |set: &UpdateSet<'_>| {
         set.parts
             .iter()
@@ -494,8 +597,11 @@ fn candidate(
         .position(has_part)
         .map_or(sets.len(), |index| index + 1);
     let newer = &sets[..newest_complete.unwrap_or(sets.len()).min(begun)];
-    let admitted = |set: &UpdateSet<'_>| exclusion(transfers, set.version).is_none();
-    let unfinished = newer.iter().position(|set| set.is_begun() && admitted(set));
+    let admitted = |set: &UpdateSet<'_>| set.exclusion.is_none();
+    // A hold keeps a host from going on, not from leaving the place between two versions.
+    let finishes =
+        |set: &UpdateSet<'_>| admitted(set) || matches!(set.exclusion, Some(Exclusion::Held(_)));
+    let unfinished = newer.iter().position(|set| set.is_begun() && finishes(set));
     unfinished.or_else(|| {
         newer
             .iter()
@@ -531,7 +637,8 @@ fn chosen_by_link(
             arrival(&sets[set].parts[index]),
             arrival(&sets[newest].parts[index]),
         );
-        let later = set != newest
+        // A link to something newer leads to what must not be used: left behind, whatever its file's age.
+        let later = set > newest
             && own
                 .zip(newer)
                 .is_some_and(|(own, newer)| own.is_after(newer));

@@ -7,15 +7,15 @@ use crate::definition::transfer::{BlobSource, Transfer, Verification};
 use crate::definition::{Component, ComponentName, DefinitionError, Loader};
 use crate::event::{Event, Reporter, Severity, Silent};
 use crate::fetch;
-use crate::install::choice;
+use crate::install::marks::MarksError;
+use crate::install::{choice, marks};
 use crate::inventory::files::{self, FilesError, Side};
 use crate::inventory::link::{self, LinkError, LinkState};
 use crate::inventory::remote::{Manifests, RemoteError};
 use crate::inventory::{self, Instance, Inventory, Location, Provenance, State};
 use crate::plan::{Reach, source, target};
-use crate::resolve::Resolution;
+use crate::resolve::{Knowledge, Resolution};
 use crate::root::Root;
-use crate::version::Version;
 
 /// What a run reads with.
 #[derive(Clone, Copy)]
@@ -48,8 +48,8 @@ pub struct Surveyed {
     pub component: Component,
     /// One inventory per transfer, in order; of disabled transfers only the target.
     pub inventories: Vec<Inventory>,
-    /// The version that an explicit downgrade has chosen.
-    pub choice: Option<Version>,
+    /// What is known of its versions besides.
+    pub knowledge: Knowledge,
 }
 
 /// A component could not be read or surveyed.
@@ -73,6 +73,9 @@ pub enum SessionError {
     /// A current symlink cannot be examined.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// What is on record of a component cannot be read.
+    #[error(transparent)]
+    Marks(#[from] MarksError),
 }
 
 fn nothing_defined(name: &ComponentName) -> String {
@@ -90,6 +93,7 @@ impl SessionError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Remote(error) => error.hint(),
+            Self::Marks(error) => Some(error.hint()),
             _ => None,
         }
     }
@@ -132,11 +136,16 @@ impl Session<'_> {
         let inventories = transfers
             .map(|transfer| self.inventory(transfer, reach))
             .collect::<Result<Vec<_>, _>>()?;
-        let choice = choice::read(self.root, &self.loader.key(&component.name));
+        let key = self.loader.key(&component.name);
+        let knowledge = Knowledge {
+            choice: choice::read(self.root, &key),
+            marks: marks::read(self.root, &key)?,
+            misfits: Vec::new(),
+        };
         Ok(Surveyed {
             component,
             inventories,
-            choice,
+            knowledge,
         })
     }
 
@@ -275,6 +284,6 @@ impl Surveyed {
             .into_iter()
             .filter(|(transfer, _)| transfer.enabled)
             .collect();
-        Resolution::new(&enabled, self.choice.as_ref())
+        Resolution::new(&enabled, &self.knowledge)
     }
 }

@@ -11,8 +11,23 @@ use std::str::FromStr;
 ///
 /// Order and equality are those of UAPI.10 and not of the text: `1.0` and `1.00` are one version. For that reason there is no `Hash`;
 /// [`Version::as_str`] gives the spelling.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Version(Box<str>);
+
+impl TryFrom<String> for Version {
+    type Error = VersionError;
+
+    fn try_from(text: String) -> Result<Self, VersionError> {
+        text.parse()
+    }
+}
+
+impl From<Version> for String {
+    fn from(version: Version) -> Self {
+        version.0.into()
+    }
+}
 
 impl Version {
     /// The text as it was spelled.

@@ -16,6 +16,7 @@ pub mod acquire;
 pub mod choice;
 pub mod database;
 pub mod lock;
+pub mod marks;
 mod sink;
 pub mod space;
 pub mod switch;

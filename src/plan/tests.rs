@@ -1,5 +1,6 @@
 use super::*;
 use crate::inventory::link::{Link, LinkState};
+use crate::resolve::Knowledge;
 use crate::resolve::tests::{inventory, local, located, transfer, version};
 
 fn request(goal: Goal) -> Request<'static> {
@@ -26,7 +27,13 @@ fn planned(
     check: impl FnOnce(Plan<'_>),
 ) {
     let transfers = [(one, inventory)];
-    match decide(&Resolution::new(&transfers, None), &transfers, request).expect("a decision") {
+    match decide(
+        &Resolution::new(&transfers, &Knowledge::default()),
+        &transfers,
+        request,
+    )
+    .expect("a decision")
+    {
         Decision::Do(plan) => check(plan),
         Decision::Nothing { idle, .. } => panic!("a plan is expected, not {idle:?}"),
     }
@@ -34,12 +41,23 @@ fn planned(
 
 fn refused(one: &Transfer, inventory: &Inventory, request: Request<'_>) -> PlanError {
     let transfers = [(one, inventory)];
-    decide(&Resolution::new(&transfers, None), &transfers, request).expect_err("a refusal")
+    decide(
+        &Resolution::new(&transfers, &Knowledge::default()),
+        &transfers,
+        request,
+    )
+    .expect_err("a refusal")
 }
 
 fn idle(one: &Transfer, inventory: &Inventory, request: Request<'_>) -> String {
     let transfers = [(one, inventory)];
-    match decide(&Resolution::new(&transfers, None), &transfers, request).expect("a decision") {
+    match decide(
+        &Resolution::new(&transfers, &Knowledge::default()),
+        &transfers,
+        request,
+    )
+    .expect("a decision")
+    {
         Decision::Do(plan) => panic!("nothing is expected, not version {}", plan.version),
         Decision::Nothing { idle, .. } => format!("{idle:?}"),
     }
@@ -230,7 +248,7 @@ fn a_partial_version_that_vanished_from_its_source_is_cleared_away() {
         .insert(0, local("a", "2", State::Partial, 9));
     let transfers = [(&one, &inventory)];
     let decision = decide(
-        &Resolution::new(&transfers, None),
+        &Resolution::new(&transfers, &Knowledge::default()),
         &transfers,
         request(Goal::Install),
     )
@@ -299,7 +317,7 @@ fn two_transfers_into_one_file_or_one_link_are_refused() {
         );
         let transfers = [(&one, &first), (&two, &second)];
         let error = decide(
-            &Resolution::new(&transfers, None),
+            &Resolution::new(&transfers, &Knowledge::default()),
             &transfers,
             request(Goal::Install),
         )

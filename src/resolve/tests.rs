@@ -2,7 +2,7 @@ use super::*;
 use crate::definition::transfer::{
     Activation, BlobSource, DirectorySource, FileTarget, Overrides, Route, Verification,
 };
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, Sha256};
 use crate::pattern::{Pattern, Patterns};
 
 /// A transfer that does nothing special.
@@ -85,6 +85,25 @@ fn remote(text: &str) -> Instance {
     }
 }
 
+/// What is known when an explicit downgrade has chosen a version.
+fn chosen(choice: Version) -> Knowledge {
+    Knowledge {
+        choice: Some(choice),
+        ..Knowledge::default()
+    }
+}
+
+/// A mark; `digest` is what its one part was.
+fn mark(text: &str, kind: MarkKind, digest: &str) -> Mark {
+    Mark {
+        version: version(text),
+        kind,
+        digests: [("a".to_owned(), digest.to_owned())].into(),
+        since: "2026-01-01T00:00:00Z".to_owned(),
+        reason: "unit 'x.service' failed".to_owned(),
+    }
+}
+
 /// An inventory: offered versions, complete versions (installed in this order), the version the link leads to.
 pub(crate) fn inventory(
     id: &str,
@@ -132,7 +151,7 @@ fn candidate_is_the_newest_version_beyond_what_is_complete() {
         ),
     ] {
         let inventory = inventory("a", available, complete, complete.last().copied());
-        let resolution = Resolution::new(&[(&one, &inventory)], None);
+        let resolution = Resolution::new(&[(&one, &inventory)], &Knowledge::default());
         assert_eq!(named(&resolution, resolution.candidate), expected, "{why}");
     }
 }
@@ -144,7 +163,7 @@ fn candidate_skips_versions_that_one_source_lacks() {
         inventory("a", &["1", "2", "3"], &[], None),
         inventory("b", &["1", "3~rc"], &[], None),
     );
-    let resolution = Resolution::new(&[(&one, &first), (&two, &second)], None);
+    let resolution = Resolution::new(&[(&one, &first), (&two, &second)], &Knowledge::default());
     assert_eq!(named(&resolution, resolution.candidate), Some("1"));
     let newest = resolution.find(&version("3")).expect("known");
     assert!(!resolution.sets[newest].is_listed());
@@ -169,7 +188,7 @@ fn settings_exclude_versions_and_are_named_with_their_place() {
         &[],
         None,
     );
-    let resolution = Resolution::new(&[(&one, &inventory)], None);
+    let resolution = Resolution::new(&[(&one, &inventory)], &Knowledge::default());
     assert_eq!(named(&resolution, resolution.candidate), Some("2.0.0"));
     let reasons: Vec<String> = (0..resolution.sets.len())
         .map(|index| resolution.reason(index).to_string())
@@ -192,7 +211,7 @@ fn an_incomplete_newest_version_is_offered_again_if_the_rest_can_be_had() {
     let first = inventory("a", &["2"], &["1", "2"], Some("2"));
     for (available, expected) in [(&["2"][..], Some("2")), (&[], None)] {
         let second = inventory("b", available, &["1"], Some("1"));
-        let resolution = Resolution::new(&[(&one, &first), (&two, &second)], None);
+        let resolution = Resolution::new(&[(&one, &first), (&two, &second)], &Knowledge::default());
         assert_eq!(named(&resolution, resolution.candidate), expected);
         assert_eq!(
             named(&resolution, resolution.current),
@@ -213,7 +232,7 @@ fn pending_versions_need_no_source_and_partial_ones_do() {
     ] {
         let mut inventory = inventory("a", available, &["1"], Some("1"));
         inventory.installed.insert(0, local("a", "2", state, 9));
-        let resolution = Resolution::new(&[(&one, &inventory)], None);
+        let resolution = Resolution::new(&[(&one, &inventory)], &Knowledge::default());
         assert_eq!(
             named(&resolution, resolution.candidate),
             expected,
@@ -228,7 +247,7 @@ fn a_complete_instance_counts_before_an_unfinished_one_of_the_same_version() {
     let mut inventory = inventory("a", &["1"], &["1"], Some("1"));
     inventory.installed.push(local("a", "1", State::Partial, 9));
     inventory.installed.push(local("a", "1", State::Pending, 9));
-    let resolution = Resolution::new(&[(&one, &inventory)], None);
+    let resolution = Resolution::new(&[(&one, &inventory)], &Knowledge::default());
     assert!(resolution.sets[0].is_complete());
     assert_eq!(resolution.candidate, None);
 }
@@ -255,7 +274,7 @@ fn a_link_that_was_left_behind_is_stale_and_one_that_was_set_back_is_chosen() {
         (&["1", "2"], None, true, "2", "no link"),
     ] {
         let inventory = inventory("a", &[], complete, link);
-        let resolution = Resolution::new(&[(&one, &inventory)], None);
+        let resolution = Resolution::new(&[(&one, &inventory)], &Knowledge::default());
         assert_eq!(!resolution.stale_links.is_empty(), stale, "{why}");
         assert_eq!(
             named(&resolution, resolution.current),
@@ -306,7 +325,7 @@ fn a_choice_on_record_counts_whatever_the_files_look_like() {
     for (link, stale) in [(Some("1"), false), (Some("2"), true), (None, true)] {
         let inventory = inventory("a", &[], &["1", "2"], link);
         let choice = version("1");
-        let resolution = Resolution::new(&[(&one, &inventory)], Some(&choice));
+        let resolution = Resolution::new(&[(&one, &inventory)], &chosen(choice.clone()));
         assert_eq!(
             named(&resolution, resolution.settled),
             Some("1"),
@@ -323,7 +342,7 @@ fn a_choice_on_record_counts_whatever_the_files_look_like() {
     let inventory = inventory("a", &[], &["2"], Some("2"));
     let gone = version("1");
     assert!(
-        Resolution::new(&[(&one, &inventory)], Some(&gone))
+        Resolution::new(&[(&one, &inventory)], &chosen(gone))
             .stale_links
             .is_empty(),
         "the choice is gone"
@@ -338,7 +357,7 @@ fn an_installation_that_was_begun_is_finished_before_a_newer_version() {
     second
         .installed
         .insert(0, local("b", "2", State::Pending, 9));
-    let resolution = Resolution::new(&[(&one, &first), (&two, &second)], None);
+    let resolution = Resolution::new(&[(&one, &first), (&two, &second)], &Knowledge::default());
     assert_eq!(named(&resolution, resolution.candidate), Some("2"));
 }
 
@@ -349,7 +368,7 @@ fn nothing_older_than_a_version_that_is_here_in_part_comes_by_itself() {
         inventory("a", &["1"], &["3"], Some("3")),
         inventory("b", &["1"], &[], None),
     );
-    let resolution = Resolution::new(&[(&one, &first), (&two, &second)], None);
+    let resolution = Resolution::new(&[(&one, &first), (&two, &second)], &Knowledge::default());
     assert_eq!(resolution.candidate, None);
     assert_eq!(
         resolution.reason(1),
@@ -366,7 +385,7 @@ fn links_that_disagree_are_not_a_choice() {
         inventory("a", &[], &["2", "1"], Some("1")),
         inventory("b", &[], &["2", "1"], Some("2")),
     );
-    let resolution = Resolution::new(&[(&one, &first), (&two, &second)], None);
+    let resolution = Resolution::new(&[(&one, &first), (&two, &second)], &Knowledge::default());
     assert_eq!(
         resolution.stale_links,
         [0],
@@ -388,7 +407,7 @@ fn dangling_and_foreign_links_are_repaired() {
             state,
         });
         assert_eq!(
-            Resolution::new(&[(&one, &inventory)], None).stale_links,
+            Resolution::new(&[(&one, &inventory)], &Knowledge::default()).stale_links,
             [0]
         );
     }
@@ -400,7 +419,113 @@ fn resolving_many_versions_takes_one_pass() {
     let names: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let inventory = inventory("a", &names, &["5"], Some("5"));
-    let resolution = Resolution::new(&[(&one, &inventory)], None);
+    let resolution = Resolution::new(&[(&one, &inventory)], &Knowledge::default());
     assert_eq!(resolution.sets.len(), 20_000);
     assert_eq!(named(&resolution, resolution.candidate), Some("19999"));
+}
+
+#[test]
+fn marked_and_unfitting_versions_are_passed_over_for_the_next_best() {
+    let one = transfer("a");
+    let inventory = inventory("a", &["4", "3", "2"], &["1"], Some("1"));
+    for (knowledge, reasons) in [
+        (
+            Knowledge {
+                misfits: vec![(version("4"), "built for ID=other".to_owned())],
+                ..Knowledge::default()
+            },
+            ["built for ID=other", "newest version that fits"],
+        ),
+        (
+            Knowledge {
+                marks: Marks {
+                    hold: None,
+                    versions: vec![mark("4", MarkKind::Bad, "00")],
+                },
+                ..Knowledge::default()
+            },
+            [
+                "bad since 2026-01-01T00:00:00Z: unit 'x.service' failed",
+                "newest version that fits",
+            ],
+        ),
+    ] {
+        let transfers = [(&one, &inventory)];
+        let resolution = Resolution::new(&transfers, &knowledge);
+        assert_eq!(resolution.candidate, Some(1));
+        let found: Vec<String> = (0..2).map(|i| resolution.reason(i).to_string()).collect();
+        assert_eq!(found, reasons);
+    }
+}
+
+#[test]
+fn a_hold_stops_newer_versions_and_lets_what_was_begun_be_finished() {
+    let knowledge = Knowledge {
+        marks: Marks {
+            hold: Some(Hold {
+                since: "2026-01-01T00:00:00Z".to_owned(),
+            }),
+            versions: Vec::new(),
+        },
+        ..Knowledge::default()
+    };
+    let (one, two) = (transfer("a"), transfer("b"));
+    let first = inventory("a", &["3"], &["1"], Some("1"));
+    let held = [(&one, &first)];
+    let resolution = Resolution::new(&held, &knowledge);
+    assert_eq!((resolution.candidate, resolution.settled), (None, Some(1)));
+    assert_eq!(
+        resolution.reason(0).to_string(),
+        "the component is held since 2026-01-01T00:00:00Z"
+    );
+    let first = inventory("a", &[], &["1", "2"], Some("1"));
+    let mut second = inventory("b", &[], &["1"], Some("1"));
+    second
+        .installed
+        .insert(0, local("b", "2", State::Pending, 9));
+    let begun = [(&one, &first), (&two, &second)];
+    let resolution = Resolution::new(&begun, &knowledge);
+    assert_eq!(resolution.candidate, Some(0));
+}
+
+#[test]
+fn an_installed_version_that_must_not_be_used_gives_its_link_to_the_newest_that_may() {
+    let one = transfer("a");
+    // The link was left on the bad version, whose file is the newest on disk.
+    let inventory = inventory("a", &[], &["1", "2", "3"], Some("3"));
+    for kind in [MarkKind::Bad, MarkKind::Left] {
+        let knowledge = Knowledge {
+            marks: Marks {
+                hold: None,
+                versions: vec![mark("3", kind, "00")],
+            },
+            ..Knowledge::default()
+        };
+        let transfers = [(&one, &inventory)];
+        let resolution = Resolution::new(&transfers, &knowledge);
+        assert_eq!(resolution.candidate, None);
+        assert_eq!(resolution.settled, Some(1));
+        assert_eq!(resolution.current, Some(1));
+        assert_eq!(resolution.stale_links, [0]);
+        assert!(matches!(resolution.reason(0), Reason::Unfit(_)));
+    }
+}
+
+#[test]
+fn other_bytes_under_a_marked_version_are_another_version() {
+    let one = transfer("a");
+    let mut inventory = inventory("a", &["2"], &["1"], Some("1"));
+    let offered = Sha256([7; 32]);
+    inventory.available[0].metadata.sha256 = Some(offered);
+    for (marked, candidate) in [(offered.to_string(), None), ("00".to_owned(), Some(0))] {
+        let knowledge = Knowledge {
+            marks: Marks {
+                hold: None,
+                versions: vec![mark("2", MarkKind::Bad, &marked)],
+            },
+            ..Knowledge::default()
+        };
+        let transfers = [(&one, &inventory)];
+        assert_eq!(Resolution::new(&transfers, &knowledge).candidate, candidate);
+    }
 }
