@@ -30,7 +30,7 @@
 //! specifier                                                  %-expansion                       (pure)
 //! host                                                       os-release, machine-id, architecture
 //! root                                                       the directory that all paths lie beneath
-//! version  metadata  pattern  event                          values                            (pure)
+//! version  metadata  pattern  event  extension               values                            (pure)
 //! ```
 //!
 //! `fetch` is the only module that knows of an asynchronous runtime besides `activate` (D-Bus): both show blocking
@@ -50,6 +50,7 @@ pub mod cli;
 pub mod definition;
 pub mod error;
 pub mod event;
+pub mod extension;
 pub mod fetch;
 pub mod host;
 pub mod install;

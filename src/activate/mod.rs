@@ -22,7 +22,8 @@ use std::path::PathBuf;
 use crate::event::{Event, Reporter, Severity};
 use crate::storage::atomic::AtomicError;
 
-pub use plan::{ActivationPlan, Dependent, ExtensionKind, Moved, plan};
+pub use crate::extension::ExtensionKind;
+pub use plan::{ActivationPlan, Dependent, Moved, plan};
 pub use reboot::{REBOOT_REQUIRED, require_reboot};
 use system::{CommandOutcome, JobResult, SystemError, SystemManager};
 

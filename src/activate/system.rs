@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use super::plan::ExtensionKind;
+use crate::extension::ExtensionKind;
 
 /// A service manager (systemd) and the programs of its host.
 pub trait SystemManager {
