@@ -131,6 +131,44 @@ pub enum FetchError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The server sends only whole files.
+    #[error("'{url}' cannot be read in parts: the server answers ranges with the whole file")]
+    NoRanges {
+        /// What was asked for.
+        url: String,
+    },
+    /// The server answered 416: it has nothing in that range.
+    #[error("HTTP request to {url} failed with code 416.")]
+    OutOfRange {
+        /// What was asked for.
+        url: String,
+        /// The length of the whole, if the server tells.
+        length: Option<u64>,
+    },
+    /// The server sent another part than the one asked for.
+    #[error("Transfer failed: '{url}' was answered with the wrong part: {cause}")]
+    WrongRange {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Between two requests it became another one.
+    #[error("Transfer failed: '{url}' was replaced while it was read")]
+    Changed {
+        /// What was asked for.
+        url: String,
+    },
+    /// Looking into it would cost more than it is worth.
+    #[error("'{url}' is not read any further: more than {bytes} bytes or {requests} requests")]
+    TooMuch {
+        /// What was asked for.
+        url: String,
+        /// The most that may be fetched, in bytes.
+        bytes: u64,
+        /// The most that may be asked.
+        requests: u32,
+    },
     /// [`super::Cancel`] was thrown.
     #[error("transfer of '{url}' cancelled")]
     Cancelled {

@@ -4,14 +4,15 @@
 //! refused, and opening never waits for a writer.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{Body, Cancel, Fetch, FetchError, Request, Response, url};
+use super::{Body, Cancel, Fetch, FetchError, Part, Range, Request, Response, url};
 
 /// Opens `file:/p`, `file:///p` and `file://localhost/p`; the path may be percent-encoded.
 ///
@@ -27,7 +28,7 @@ impl FileFetch {
         Self { cancel }
     }
 
-    fn file(&self, text: &str) -> Result<(File, u64), FetchError> {
+    fn file(&self, text: &str) -> Result<(File, Metadata), FetchError> {
         if self.cancel.is_cancelled() {
             return Err(FetchError::Cancelled {
                 url: text.to_owned(),
@@ -48,13 +49,22 @@ impl FileFetch {
                 cause: "not a regular file".to_owned(),
             });
         }
-        Ok((file, metadata.len()))
+        Ok((file, metadata))
     }
 }
 
 impl Fetch for FileFetch {
     fn open(&self, request: &Request<'_>) -> Result<Response, FetchError> {
-        let (file, length) = self.file(request.url)?;
+        let (mut file, metadata) = self.file(request.url)?;
+        let part = match request.range {
+            None => None,
+            Some(range) => Some(part(request.url, range, metadata.len())?),
+        };
+        let length = part.map_or(metadata.len(), |part| part.end - part.start);
+        if let Some(part) = part {
+            file.seek(SeekFrom::Start(part.start))
+                .map_err(|error| failure(request.url, &error))?;
+        }
         let reader = FileReader {
             file,
             url: request.url.to_owned(),
@@ -64,6 +74,8 @@ impl Fetch for FileFetch {
         };
         Ok(Response::Body(Body {
             length: Some(length),
+            part,
+            tag: Some(tag(&metadata)),
             validators: None,
             modified: None,
             reader: Box::new(reader),
@@ -71,8 +83,30 @@ impl Fetch for FileFetch {
     }
 
     fn size(&self, url: &str) -> Result<Option<u64>, FetchError> {
-        Ok(Some(self.file(url)?.1))
+        Ok(Some(self.file(url)?.1.len()))
     }
+}
+
+/// The part of a file of `length` bytes that a range stands for, as a server would see it.
+fn part(url: &str, range: Range, length: u64) -> Result<Part, FetchError> {
+    let end = range.end.map_or(length, |end| end.min(length));
+    if range.start >= end {
+        return Err(FetchError::OutOfRange {
+            url: url.to_owned(),
+            length: Some(length),
+        });
+    }
+    Ok(Part {
+        start: range.start,
+        end,
+        total: Some(length),
+    })
+}
+
+fn tag(metadata: &Metadata) -> String {
+    let (inode, size) = (metadata.ino(), metadata.len());
+    let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
+    format!("{inode}-{size}-{seconds}.{nanoseconds:09}")
 }
 
 struct FileReader {
@@ -182,11 +216,7 @@ mod tests {
     use super::*;
 
     fn read(url: &str) -> Result<Vec<u8>, FetchError> {
-        let Response::Body(mut body) = FileFetch::default().open(&Request {
-            url,
-            validators: None,
-        })?
-        else {
+        let Response::Body(mut body) = FileFetch::default().open(&Request::new(url))? else {
             panic!("a file is never unmodified");
         };
         let mut bytes = Vec::new();
@@ -273,10 +303,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), b"0123456789").expect("written");
         let url = format!("file://{}", file.path().display());
-        let open = || match FileFetch::default().open(&Request {
-            url: &url,
-            validators: None,
-        }) {
+        let open = || match FileFetch::default().open(&Request::new(&url)) {
             Ok(Response::Body(body)) => body,
             other => panic!("{other:?}"),
         };
@@ -302,10 +329,7 @@ mod tests {
         let url = format!("file://{}", file.path().display());
         let cancel = Cancel::new();
         let fetch = FileFetch::new(cancel.clone());
-        let Ok(Response::Body(mut body)) = fetch.open(&Request {
-            url: &url,
-            validators: None,
-        }) else {
+        let Ok(Response::Body(mut body)) = fetch.open(&Request::new(&url)) else {
             panic!("must open");
         };
         cancel.cancel();

@@ -7,14 +7,16 @@
 
 mod body;
 mod failure;
+mod headers;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{self, HeaderMap};
 use reqwest::{Client, Method, StatusCode, Url};
 
-use super::{Body, Cancel, Fetch, FetchError, Request, Response, Validators, url};
+use self::headers::{conditions, date, microseconds, text, validators};
+use super::{Body, Cancel, Fetch, FetchError, Request, Response, url};
 
 /// How to talk to servers.
 #[derive(Debug, Clone)]
@@ -81,25 +83,38 @@ impl HttpFetch {
 
 impl Fetch for HttpFetch {
     fn open(&self, request: &Request<'_>) -> Result<Response, FetchError> {
-        let condition = request.validators.map(conditions).unwrap_or_default();
+        let condition = match request.range {
+            None => request.validators.map(conditions).unwrap_or_default(),
+            Some(range) => headers::partial(range, request.validators),
+        };
         let network = &self.network;
         let response = network.wait(
             request.url,
             network.exchange(Method::GET, request.url, &condition),
         )?;
         let status = response.status();
-        if status == StatusCode::NOT_MODIFIED && !condition.is_empty() {
+        if status == StatusCode::NOT_MODIFIED && request.range.is_none() && !condition.is_empty() {
             return Ok(Response::NotModified);
         }
+        let part = match request.range {
+            None => None,
+            Some(range) => headers::part(request.url, range, &response)?,
+        };
         if !status.is_success() {
             return Err(refusal(request.url, status));
         }
-        let length = response.content_length();
+        let length = match part {
+            Some(part) => Some(part.end - part.start),
+            None => response.content_length(),
+        };
         let validators = validators(response.headers());
+        let tag = text(response.headers(), &header::ETAG).map(str::to_owned);
         let modified = date(response.headers(), &header::LAST_MODIFIED).map(microseconds);
         let reader = body::start(Arc::clone(network), request.url, response, length);
         Ok(Response::Body(Body {
             length,
+            part,
+            tag,
             validators,
             modified,
             reader: Box::new(reader),
@@ -336,83 +351,6 @@ fn refusal(url: &str, status: StatusCode) -> FetchError {
         },
     }
 }
-
-fn conditions(validators: &Validators) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    let fields = [
-        (header::IF_NONE_MATCH, &validators.etag),
-        (header::IF_MODIFIED_SINCE, &validators.last_modified),
-    ];
-    for (name, value) in fields {
-        if name == header::IF_NONE_MATCH && !value.as_deref().is_none_or(is_entity_tag) {
-            continue;
-        }
-        // What cannot stand in a header was not sent by a server in one: a damaged record must not stop the request.
-        if let Some(value) = value
-            .as_ref()
-            .and_then(|value| HeaderValue::from_str(value).ok())
-        {
-            headers.insert(name, value);
-        }
-    }
-    headers
-}
-
-/// The validators of an answer, as far as they can be trusted later ([`Body::validators`]).
-///
-/// A change within the same second as the answer would leave `Last-Modified` as it is, and with many servers the
-/// `ETag`, which they derive from it.
-fn validators(headers: &HeaderMap) -> Option<Validators> {
-    let etag = text(headers, &header::ETAG)
-        .filter(|tag| is_entity_tag(tag))
-        .map(str::to_owned);
-    let mut last_modified = text(headers, &header::LAST_MODIFIED).map(str::to_owned);
-    match (
-        date(headers, &header::LAST_MODIFIED),
-        date(headers, &header::DATE),
-    ) {
-        (Some(modified), Some(now)) if now.as_second() - modified.as_second() < 1 => return None,
-        (Some(_), Some(_)) => {}
-        _ => last_modified = None,
-    }
-    (etag.is_some() || last_modified.is_some()).then_some(Validators {
-        etag,
-        last_modified,
-    })
-}
-
-/// Whether the text is one entity-tag (RFC 9110 section 8.8.3). Anything else, `*` above all, would make every later
-/// request conditional on nothing, and an honest server would answer 304 for ever.
-fn is_entity_tag(text: &str) -> bool {
-    let opaque = text.strip_prefix("W/").unwrap_or(text);
-    let inner = opaque
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    inner.is_some_and(|inner| inner.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e)))
-}
-
-/// A header's value, if it is reasonable text: these are kept on disk.
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers
-        .get(name)?
-        .to_str()
-        .ok()
-        .filter(|value| !value.is_empty() && value.len() <= LONGEST_VALIDATOR)
-}
-
-fn date(headers: &HeaderMap, name: &HeaderName) -> Option<jiff::Timestamp> {
-    let date = jiff::fmt::rfc2822::parse(text(headers, name)?)
-        .ok()?
-        .timestamp();
-    (date.as_second() >= 0).then_some(date)
-}
-
-fn microseconds(date: jiff::Timestamp) -> u64 {
-    u64::try_from(date.as_microsecond()).unwrap_or(0)
-}
-
-/// Longer `ETag`s are not worth keeping, in bytes.
-const LONGEST_VALIDATOR: usize = 1024;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ mod cancel;
 mod error;
 mod file;
 mod http;
+mod range;
 mod transport;
 pub mod url;
 
@@ -19,6 +20,7 @@ pub use cancel::Cancel;
 pub use error::FetchError;
 pub use file::FileFetch;
 pub use http::{HttpFetch, HttpSettings};
+pub use range::{Budget, Ranged};
 pub use transport::Transport;
 
 /// Opens URLs. The one seam between the program and the network.
@@ -42,8 +44,43 @@ pub trait Fetch: Send + Sync {
 pub struct Request<'a> {
     /// An absolute http, https or file URL.
     pub url: &'a str,
-    /// Makes the request conditional.
+    /// Makes the request conditional. With a range: the range is only wanted of what they stand for (`If-Range`), and
+    /// something else comes whole.
     pub validators: Option<&'a Validators>,
+    /// Only these bytes are wanted. A server may send everything all the same: [`Body::part`] tells.
+    pub range: Option<Range>,
+}
+
+impl<'a> Request<'a> {
+    /// Asks for all of it, unconditionally.
+    #[must_use]
+    pub fn new(url: &'a str) -> Self {
+        Self {
+            url,
+            validators: None,
+            range: None,
+        }
+    }
+}
+
+/// A run of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The first byte wanted.
+    pub start: u64,
+    /// The byte after the last one wanted; `None` means all that follow.
+    pub end: Option<u64>,
+}
+
+/// Where the bytes of a part lie in the whole (RFC 9110 section 14.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The first byte.
+    pub start: u64,
+    /// The byte after the last one.
+    pub end: u64,
+    /// The length of the whole, if the server tells.
+    pub total: Option<u64>,
 }
 
 /// The validators of a representation (RFC 9110 section 8.8), as the server spelled them.
@@ -68,6 +105,12 @@ pub enum Response {
 pub struct Body {
     /// Its length in bytes, if announced. The reader itself fails when fewer arrive, and stops after as many.
     pub length: Option<u64>,
+    /// Which part of the whole this is, `None` when it is the whole. Never another one than was asked for: it begins
+    /// with the first byte wanted, and does not go beyond the last.
+    pub part: Option<Part>,
+    /// What tells this state of the thing from others, to compare it with an earlier answer; not fit for conditions.
+    /// The `ETag` as sent; of files, inode, size and time of change.
+    pub tag: Option<String>,
     /// Its validators, `None` when they are not strong enough to be trusted later: none sent, or `Last-Modified`
     /// less than one second before `Date` (RFC 9110 section 8.8.2.2).
     pub validators: Option<Validators>,
@@ -82,6 +125,8 @@ impl std::fmt::Debug for Body {
         formatter
             .debug_struct("Body")
             .field("length", &self.length)
+            .field("part", &self.part)
+            .field("tag", &self.tag)
             .field("validators", &self.validators)
             .field("modified", &self.modified)
             .finish_non_exhaustive()

@@ -65,10 +65,7 @@ mod tests {
     fn a_scheme_we_do_not_speak_is_refused_and_starts_nothing() {
         let transport = Transport::new(HttpSettings::default());
         for url in ["ftp://h/f", "/srv/f", "data:,x", ""] {
-            let request = Request {
-                url,
-                validators: None,
-            };
+            let request = Request::new(url);
             assert!(
                 matches!(
                     transport.open(&request),

@@ -276,16 +276,13 @@ impl Source {
             .metadata
             .sha256
             .ok_or_else(|| AcquireError::NoDigest(url.clone()))?;
-        let request = Request {
-            url: &url,
-            validators: None,
-        };
-        match executor.fetch.open(&request)? {
+        match executor.fetch.open(&Request::new(&url))? {
             Response::Body(Body {
                 reader,
                 length,
                 modified,
                 validators,
+                ..
             }) => Ok(Self {
                 from: url.clone(),
                 reader,

@@ -238,6 +238,7 @@ impl<'a> Manifests<'a> {
         let request = Request {
             url,
             validators: Some(&cached.validators),
+            range: None,
         };
         match self.fetch.open(&request).map_err(fetch_error)? {
             Response::Body(body) => self.complete(url, body, verification),
@@ -263,6 +264,7 @@ impl<'a> Manifests<'a> {
             .open(&Request {
                 url,
                 validators: None,
+                range: None,
             })
             .map_err(fetch_error)?
         {
@@ -340,6 +342,7 @@ impl<'a> Manifests<'a> {
             match self.fetch.open(&Request {
                 url: &url,
                 validators: None,
+                range: None,
             }) {
                 Ok(Response::Body(body)) => {
                     let bytes = unpacked(body.reader, SIGNATURE_LIMIT);

@@ -403,6 +403,8 @@ impl Fetch for Server<'_> {
         let reader = Box::new(Cursor::new(bytes));
         Ok(Response::Body(Body {
             length,
+            part: None,
+            tag: None,
             validators: None,
             modified: None,
             reader,

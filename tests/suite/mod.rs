@@ -13,6 +13,7 @@ mod main_path;
 mod manifest;
 mod measure;
 mod neighbours;
+mod ranges;
 mod recovery;
 mod retention;
 mod server;

@@ -35,6 +35,8 @@ pub(crate) struct Exchange {
     pub(crate) path: String,
     pub(crate) if_none_match: Option<String>,
     pub(crate) if_modified_since: Option<String>,
+    pub(crate) range: Option<String>,
+    pub(crate) if_range: Option<String>,
     pub(crate) status: u16,
 }
 
@@ -45,6 +47,18 @@ pub(crate) struct Answer {
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
     ending: Ending,
+    ranges: Ranges,
+}
+
+/// What becomes of a request for a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ranges {
+    /// The whole is sent.
+    Ignored,
+    /// The part is sent, of what the condition stands for.
+    Sent,
+    /// The part is sent, and a header that says it is another.
+    Mislabelled(&'static str),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +79,7 @@ impl Answer {
             headers: Vec::new(),
             body: body.into(),
             ending: Ending::Whole,
+            ranges: Ranges::Ignored,
         }
     }
 
@@ -89,6 +104,50 @@ impl Answer {
             ending: Ending::Short(bytes),
             ..self
         }
+    }
+
+    /// Understands requests for ranges.
+    pub(crate) fn ranges(self) -> Self {
+        Self {
+            ranges: Ranges::Sent,
+            ..self
+        }
+    }
+
+    /// Sends the part that was asked for with this `Content-Range`.
+    pub(crate) fn mislabelled(self, content_range: &'static str) -> Self {
+        Self {
+            ranges: Ranges::Mislabelled(content_range),
+            ..self
+        }
+    }
+
+    /// The part that a header asks for, if there is one; 416 otherwise.
+    fn narrowed(self, range: &str) -> Self {
+        let total = self.body.len();
+        let number = |text: &str| text.parse::<usize>().ok();
+        let wanted = range
+            .strip_prefix("bytes=")
+            .and_then(|text| text.split_once('-'));
+        let Some((start, last)) =
+            wanted.and_then(|(start, last)| Some((number(start)?, number(last))))
+        else {
+            return self;
+        };
+        let end = last.map_or(total, |last| (last + 1).min(total));
+        if start >= end {
+            return Self::status(416).header("Content-Range", format!("bytes */{total}"));
+        }
+        let label = match self.ranges {
+            Ranges::Mislabelled(label) => label.to_owned(),
+            _ => format!("bytes {start}-{}/{total}", end - 1),
+        };
+        Self {
+            status: 206,
+            body: self.body[start..end].to_vec(),
+            ..self
+        }
+        .header("Content-Range", label)
     }
 
     pub(crate) fn stalled(self, bytes: usize) -> Self {
@@ -138,7 +197,7 @@ impl Server {
     pub(crate) fn put(&self, path: &str, body: impl Into<Vec<u8>>) {
         let body = body.into();
         let tag = format!("\"{}\"", &sha256(&body)[..16]);
-        let answer = Answer::ok(body).header("ETag", tag);
+        let answer = Answer::ok(body).ranges().header("ETag", tag);
         self.answer(path, answer.header("Last-Modified", MODIFIED));
     }
 
@@ -206,6 +265,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
     };
     let if_none_match = header("If-None-Match");
     let if_modified_since = header("If-Modified-Since");
+    let (range, if_range) = (header("Range"), header("If-Range"));
     let mut state = lock(state);
     let special = state.answers.get(&format!("{method} {path}"));
     let mut answer = special
@@ -223,11 +283,22 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
         answer.status = 304;
         answer.body.clear();
     }
+    let is_current = if_range.as_deref().is_none_or(|condition| {
+        [answer.named("ETag"), answer.named("Last-Modified")].contains(&Some(condition))
+    });
+    if let Some(range) = range
+        .as_deref()
+        .filter(|_| answer.status == 200 && answer.ranges != Ranges::Ignored && is_current)
+    {
+        answer = answer.narrowed(range);
+    }
     state.log.push(Exchange {
         method: method.to_owned(),
         path: path.to_owned(),
         if_none_match,
         if_modified_since,
+        range,
+        if_range,
         status: answer.status,
     });
     drop(state);
@@ -249,16 +320,16 @@ fn send(mut stream: &TcpStream, answer: &Answer, method: &str) -> std::io::Resul
     match answer.ending {
         _ if body.is_empty() => Ok(()),
         Ending::Whole => stream.write_all(body),
-        Ending::Short(bytes) => stream.write_all(&body[..bytes]),
+        Ending::Short(bytes) => stream.write_all(&body[..bytes.min(body.len())]),
         Ending::Stalled(bytes) => {
-            stream.write_all(&body[..bytes])?;
+            stream.write_all(&body[..bytes.min(body.len())])?;
             // Until the client hangs up.
             stream.read(&mut [0]).map(|_| ())
         }
         Ending::Slow(bytes, pause) => {
-            stream.write_all(&body[..bytes])?;
+            stream.write_all(&body[..bytes.min(body.len())])?;
             thread::sleep(pause);
-            stream.write_all(&body[bytes..])
+            stream.write_all(&body[bytes.min(body.len())..])
         }
     }
 }

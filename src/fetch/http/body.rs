@@ -102,6 +102,13 @@ impl Source {
                 Ok(Ok(Some(bytes))) => {
                     let got = bytes.len() as u64;
                     self.received = self.received.saturating_add(got);
+                    // The HTTP library holds a body to its Content-Length, but a part may come without one.
+                    if self.length.is_some_and(|length| self.received > length) {
+                        return Piece::Failed(FetchError::Protocol {
+                            url: self.url.clone(),
+                            cause: "more bytes came than the part has".to_owned(),
+                        });
+                    }
                     self.in_window = self.in_window.saturating_add(got);
                     return Piece::Data(bytes);
                 }
