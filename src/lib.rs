@@ -26,7 +26,7 @@
 //! plan                                                       what will be done, as a value     (pure)
 //! resolve                                                    newest, current, candidate, why   (pure)
 //! inventory                                                  what exists: files, manifests, links
-//! definition  fetch  verify  unpack  storage                 text, bytes in, trust, bytes out
+//! definition  fetch  verify  unpack  image  storage          text, bytes in, trust, a look inside, bytes out
 //! specifier                                                  %-expansion                       (pure)
 //! host                                                       os-release, machine-id, architecture
 //! root                                                       the directory that all paths lie beneath
@@ -53,6 +53,7 @@ pub mod event;
 pub mod extension;
 pub mod fetch;
 pub mod host;
+pub mod image;
 pub mod install;
 pub mod inventory;
 pub mod metadata;
