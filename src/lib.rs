@@ -25,6 +25,7 @@
 //! install  activate                                          effects
 //! plan                                                       what will be done, as a value     (pure)
 //! resolve                                                    newest, current, candidate, why   (pure)
+//! compat                                                     does an extension fit, why not       (pure)
 //! inventory                                                  what exists: files, manifests, links
 //! definition  fetch  verify  unpack  image  storage          text, bytes in, trust, a look inside, bytes out
 //! specifier                                                  %-expansion                       (pure)
@@ -47,6 +48,7 @@
 
 pub mod activate;
 pub mod cli;
+pub mod compat;
 pub mod definition;
 pub mod error;
 pub mod event;
