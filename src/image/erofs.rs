@@ -1,7 +1,9 @@
 //! EROFS, through the crate `erofs-rs`: its asynchronous reader over reads that never wait.
 //!
 //! What the crate leaves open is closed here: the block size (it allows 16 MiB), the length of symlinks and of
-//! directories. It decodes one physical cluster at a time, one MiB into twelve at most.
+//! directories. It decodes one physical cluster at a time, one MiB into twelve at most (with LZMA as much again for
+//! its history), and may decode one anew for each block of a file: only there a hostile image can cost more memory
+//! than 16 MiB, and seconds of work that the budget, which counts what is read, does not see.
 
 use std::future::Future;
 use std::ops::ControlFlow;
