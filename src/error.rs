@@ -50,7 +50,7 @@ impl Error {
                 "free some space, or keep fewer versions: `instances_max` in [target] (`InstancesMax=`), `-m 1 vacuum` at once",
             ),
             Self::Install(InstallError::Cancelled) => Some(
-                "nothing was switched; the next run resumes the update (a file that was cut off is fetched anew)",
+                "nothing was switched; the next run resumes the update, and a download where it was cut off",
             ),
             Self::Activate(error) => return error.hints(),
             Self::Install(_) | Self::Vacuum(_) | Self::Output(_) => None,

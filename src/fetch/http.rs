@@ -16,7 +16,7 @@ use reqwest::header::{self, HeaderMap};
 use reqwest::{Client, Method, StatusCode, Url};
 
 use self::headers::{conditions, date, microseconds, text, validators};
-use super::{Body, Cancel, Fetch, FetchError, Request, Response, url};
+use super::{Body, Cancel, Fetch, FetchError, Range, Request, Response, url};
 
 /// How to talk to servers.
 #[derive(Debug, Clone)]
@@ -104,7 +104,11 @@ impl Fetch for HttpFetch {
             return Err(refusal(request.url, status));
         }
         let length = match part {
-            Some(part) => Some(part.end - part.start),
+            // A server may send less than all that follow; the reader then asks for more.
+            Some(part) => match (request.range, part.total) {
+                (Some(Range { end: None, .. }), Some(total)) => Some(total - part.start),
+                _ => Some(part.end - part.start),
+            },
             None => response.content_length(),
         };
         let validators = validators(response.headers());

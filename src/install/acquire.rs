@@ -6,26 +6,26 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{Mode, Timespec, Timestamps, XattrFlags};
 
 use super::Executor;
+use super::origin::{Counted, Origin, Source};
+use super::partial::{self, Found, Mark};
 use super::sink::{self, SinkError};
-use crate::definition::transfer::{self as definition, BlobSource, UrlSource};
-use crate::event::{Event, Reporter};
-use crate::fetch::{self, Body, Cancel, FetchError, Request, Response};
-use crate::inventory::{Instance, Location, Provenance, State};
+use crate::definition::transfer as definition;
+use crate::event::Event;
+use crate::fetch::FetchError;
+use crate::inventory::{Instance, Provenance, State};
 use crate::metadata::{Metadata, Sha256};
-use crate::plan::{Action, Step, source, target};
+use crate::plan::{Action, Step, target};
+use crate::root::Directory;
 use crate::storage::atomic::{self, AtomicError};
-use crate::unpack::Decoder;
+use crate::unpack::{Decoder, Format};
 use crate::verify::reader::{Hashing, Limited};
 
 /// Nothing larger is fetched, packed or unpacked, in bytes (compat 2, B8.1).
 const LARGEST: u64 = 64 << 30;
-/// Progress is told at most this often.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A file that is whole, checked against its manifest (or marked so by the run that checked it), and waits under its
 /// pending name. Only this module makes one; installation accepts nothing else.
@@ -118,6 +118,19 @@ impl From<FetchError> for AcquireError {
 }
 
 impl AcquireError {
+    /// Whether it may come from putting together what does not belong together.
+    fn is_of_a_seam(&self) -> bool {
+        matches!(
+            self,
+            Self::Digest { .. }
+                | Self::Fetch(
+                    FetchError::Changed { .. }
+                        | FetchError::OutOfRange { .. }
+                        | FetchError::WrongRange { .. }
+                )
+        )
+    }
+
     /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
@@ -161,6 +174,7 @@ fn prefixed(state: State, name: &OsStr) -> OsString {
     marked
 }
 
+/// Fetches one artifact: what is left of a download that was cut off first, and all of it when that does not fit.
 fn acquire(
     executor: &Executor<'_>,
     step: &Step<'_>,
@@ -177,48 +191,50 @@ fn acquire(
             source,
         });
     };
-    let mut source = Source::open(executor, step, instance)?;
-    let directory = atomic::create_directory(root, parent, durability)?;
+    let origin = Origin::of(executor, step, instance)?;
     let partial = partial_name(name);
-    let path = directory.path().join(&partial);
-    let final_path = directory.path().join(name);
-    executor.say(format!(
-        "Acquiring {} → {}...",
-        source.from,
-        root.outer(&final_path).display()
-    ));
-    let file = atomic::create_file(root, &directory, &partial)?;
+    let directory = root.directory(parent).ok();
+    let found = match (&origin, &directory) {
+        (Origin::Remote { sha256, .. }, Some(directory)) => {
+            partial::find(directory, &partial, *sha256, executor.cancel)
+        }
+        _ => None,
+    };
     let transfer = Transfer {
         executor,
-        name: &name.to_string_lossy(),
-        path: &path,
+        origin: &origin,
+        parent,
+        name,
+        partial: &partial,
     };
-    let received = transfer.receive(&mut source, &file);
-    executor.reporter.report(&Event::TransferEnded {
-        name: transfer.name,
-    });
-    match &received {
-        // A full disk is worse than a second download.
-        Err(AcquireError::Write { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
-            atomic::remove(root, &directory, &partial)?;
+    let first = transfer.attempt(found);
+    let received = match first {
+        Err(Failure {
+            error,
+            seams: Seams::Some,
+        }) if error.is_of_a_seam() => {
+            executor.say(format!(
+                "What was here of {} does not fit what is there now. Starting over...",
+                origin.name()
+            ));
+            transfer.attempt(None)
         }
-        // Nothing can be continued from it: the mark stays, the bytes go.
-        Err(
-            AcquireError::Digest { .. } | AcquireError::TooLarge { .. } | AcquireError::Read { .. },
-        ) => {
-            file.set_len(0).map_err(|source| AcquireError::Write {
-                path: root.outer(&path),
-                source,
-            })?;
-        }
-        _ => {}
-    }
-    received?;
-    describe(&file, metadata, step.transfer, &source).map_err(|source| AcquireError::Write {
-        path: root.outer(&path),
+        other => other,
+    };
+    let Received {
+        file,
+        directory,
         source,
+    } = received.map_err(|failure| failure.error)?;
+    let path = directory.path().join(&partial);
+    describe(&file, metadata, step.transfer, &origin, &source).map_err(|source| {
+        AcquireError::Write {
+            path: root.outer(&path),
+            source,
+        }
     })?;
     atomic::sync_file(root, &file, &path, durability)?;
+    Mark::remove(&file);
     let pending = prefixed(State::Pending, name);
     if !atomic::is_named(&file, &directory, &partial) {
         return Err(AcquireError::Replaced {
@@ -226,168 +242,199 @@ fn acquire(
         });
     }
     atomic::rename(root, &directory, &partial, &pending, durability)?;
-    executor.say(format!("Successfully acquired '{}'.", source.from));
+    executor.say(format!("Successfully acquired '{}'.", origin.name()));
     Ok(Verified {
         path: directory.path().join(pending),
     })
 }
 
-/// Bytes on their way in.
-struct Source {
-    /// URL or path, for messages.
-    from: String,
-    reader: Box<dyn Read + Send>,
-    length: Option<u64>,
-    /// What the bytes must hash to; local sources are taken as they are (compat 2, B8.2).
-    expected: Option<Sha256>,
-    /// When the source was last modified, in microseconds since the epoch.
-    modified: Option<u64>,
-    /// The URL, to be noted at the file.
-    url: Option<String>,
-    /// The entity-tag, likewise.
-    etag: Option<String>,
-}
-
-impl Source {
-    fn open(
-        executor: &Executor<'_>,
-        step: &Step<'_>,
-        instance: &Instance,
-    ) -> Result<Self, AcquireError> {
-        match (source(step.transfer), &instance.location) {
-            (BlobSource::Url(from), Location::Remote { name }) => {
-                Self::remote(executor, from, name, instance)
-            }
-            (_, Location::File { path, .. }) => Self::local(executor, path, instance),
-            (BlobSource::Directory(_), Location::Remote { name }) => {
-                Err(AcquireError::NoDigest(name.clone()))
-            }
-        }
-    }
-
-    fn remote(
-        executor: &Executor<'_>,
-        source: &UrlSource,
-        name: &str,
-        instance: &Instance,
-    ) -> Result<Self, AcquireError> {
-        let url = fetch::url::join(&source.base, name)?;
-        let expected = instance
-            .metadata
-            .sha256
-            .ok_or_else(|| AcquireError::NoDigest(url.clone()))?;
-        match executor.fetch.open(&Request::new(&url))? {
-            Response::Body(Body {
-                reader,
-                length,
-                modified,
-                validators,
-                ..
-            }) => Ok(Self {
-                from: url.clone(),
-                reader,
-                length,
-                expected: Some(expected),
-                modified,
-                url: Some(url),
-                etag: validators.and_then(|validators| validators.etag),
-            }),
-            // Nothing conditional was asked.
-            Response::NotModified => Err(FetchError::Status { url, code: 304 }.into()),
-        }
-    }
-
-    fn local(
-        executor: &Executor<'_>,
-        path: &Path,
-        instance: &Instance,
-    ) -> Result<Self, AcquireError> {
-        let from = executor.root.outer(path).display().to_string();
-        let failed = |source| AcquireError::Read {
-            from: from.clone(),
-            source,
-        };
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-        let file = File::from(
-            executor
-                .root
-                .open_with(path, flags, Mode::empty())
-                .map_err(failed)?,
-        );
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(failed(io::Error::other("not a regular file")));
-        }
-        let length = metadata.len();
-        let reader = Box::new(file);
-        let modified = instance.metadata.mtime;
-        Ok(Self {
-            from,
-            reader,
-            length: Some(length),
-            expected: None,
-            modified,
-            url: None,
-            etag: None,
-        })
-    }
-}
-
-/// One download.
+/// The way of one artifact into its partial file.
 struct Transfer<'a> {
     executor: &'a Executor<'a>,
-    /// The name that progress is told under.
-    name: &'a str,
-    /// The staging file's inner path.
-    path: &'a Path,
+    origin: &'a Origin,
+    /// The inner path of the target's directory.
+    parent: &'a Path,
+    /// The target's name, and what progress is told under.
+    name: &'a OsStr,
+    /// The partial file's name.
+    partial: &'a OsStr,
+}
+
+/// All bytes are in the file, and are the right ones.
+struct Received {
+    file: File,
+    directory: Directory,
+    source: Source,
+}
+
+/// Why they are not.
+struct Failure {
+    error: AcquireError,
+    seams: Seams,
+}
+
+/// Whether bytes of different answers were put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seams {
+    None,
+    Some,
 }
 
 impl Transfer<'_> {
-    /// Moves everything from the source into the file: counted, hashed as it comes, decompressed, written.
-    fn receive(&self, source: &mut Source, file: &File) -> Result<(), AcquireError> {
-        let reporter = self.executor.reporter;
-        if source.length.is_some_and(|length| length > LARGEST) {
-            return Err(AcquireError::Announced {
-                from: source.from.clone(),
+    /// Fetches what is missing.
+    fn attempt(&self, found: Option<Found>) -> Result<Received, Failure> {
+        let mut seams = if found.is_some() {
+            Seams::Some
+        } else {
+            Seams::None
+        };
+        self.fetch(found, &mut seams)
+            .map_err(|error| Failure { error, seams })
+    }
+
+    fn fetch(&self, found: Option<Found>, seams: &mut Seams) -> Result<Received, AcquireError> {
+        let Executor {
+            root, durability, ..
+        } = *self.executor;
+        let mut source = Source::open(self.executor, self.origin, found.as_ref())?;
+        let directory = atomic::create_directory(root, self.parent, durability)?;
+        let target = root.outer(&directory.path().join(self.name));
+        if let Some(found) = &found
+            && found.is_whole
+        {
+            let file = found.file.try_clone();
+            self.executor
+                .say(format!("{} is here already.", self.origin.name()));
+            return Ok(Received {
+                file: file.map_err(|source| self.write_error(source))?,
+                directory,
+                source,
             });
         }
-        reporter.report(&Event::TransferStarted {
-            name: self.name,
-            total: source.length,
-        });
-        let body = std::mem::replace(&mut source.reader, Box::new(io::empty()));
-        let cancel = self.executor.cancel;
-        let counted = Counted {
-            inner: body,
-            cancel,
-            reporter,
-            name: self.name,
-            bytes: 0,
-            told: Instant::now(),
+        let (file, digest) = if let Some(found) = found.filter(|_| source.start > 0) {
+            self.executor.say(format!(
+                "Resuming {} at byte {} → {}...",
+                self.origin.name(),
+                source.start,
+                target.display()
+            ));
+            (found.file, found.digest)
+        } else {
+            // Nothing was found, or the server sends everything although only the rest was asked for.
+            *seams = Seams::None;
+            self.executor.say(format!(
+                "Acquiring {} → {}...",
+                self.origin.name(),
+                target.display()
+            ));
+            let file = atomic::create_file(root, &directory, self.partial)?;
+            (file, Hashing::new(io::empty()))
         };
-        let packed = Hashing::new(Limited::new(counted, LARGEST));
-        let mut decoder =
-            Decoder::new(packed).map_err(|error| Self::read_error(&source.from, error))?;
+        let name = self.name.to_string_lossy();
+        let received = self.receive(&mut source, &file, digest);
+        self.executor
+            .reporter
+            .report(&Event::TransferEnded { name: &name });
+        let path = directory.path().join(self.partial);
+        match received {
+            Ok(()) => Ok(Received {
+                file,
+                directory,
+                source,
+            }),
+            Err(error) => {
+                self.leave(&error, &file, &directory, &path)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Leaves what can be gone on with, and no more.
+    fn leave(
+        &self,
+        error: &AcquireError,
+        file: &File,
+        directory: &Directory,
+        path: &Path,
+    ) -> Result<(), AcquireError> {
+        let root = self.executor.root;
+        match error {
+            // A full disk is worse than a second download.
+            AcquireError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                atomic::remove(root, directory, self.partial)?;
+            }
+            // Nothing can be continued from it: the name stays, the bytes go.
+            AcquireError::Digest { .. }
+            | AcquireError::TooLarge { .. }
+            | AcquireError::Read { .. } => {
+                Mark::remove(file);
+                file.set_len(0).map_err(|source| AcquireError::Write {
+                    path: root.outer(path),
+                    source,
+                })?;
+            }
+            AcquireError::Fetch(_) | AcquireError::Cancelled => {
+                atomic::sync_file(root, file, path, self.executor.durability)?;
+                Mark::settle(file);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Moves everything from the source into the file: counted, hashed as it comes, decompressed, written.
+    fn receive(
+        &self,
+        source: &mut Source,
+        file: &File,
+        digest: Hashing<io::Empty>,
+    ) -> Result<(), AcquireError> {
+        let from = self.origin.name();
+        let start = source.start;
+        let total = source.length.map(|length| length.saturating_add(start));
+        if total.is_some_and(|total| total > LARGEST) {
+            return Err(AcquireError::Announced {
+                from: from.to_owned(),
+            });
+        }
+        let name = self.name.to_string_lossy();
+        let reporter = self.executor.reporter;
+        reporter.report(&Event::TransferStarted { name: &name, total });
+        let counted = Counted::new(self.executor, source, &name);
+        let packed = digest.with(Limited::new(counted, LARGEST - start));
+        let mut stream =
+            Stream::new(packed, start).map_err(|error| Self::read_error(from, error))?;
+        // Of what is unpacked on its way, the file is no beginning.
+        if let Origin::Remote { url, sha256 } = self.origin
+            && stream.is_plain()
+        {
+            let validators = source.validators.clone();
+            Mark::new(*sha256, url, validators, source.modified).put(file);
+        }
         let filled =
-            sink::fill(file, &mut decoder, source.length, LARGEST).map_err(|error| match error {
-                SinkError::Read(error) => Self::read_error(&source.from, error),
-                SinkError::Write(error) => self.write_error(error),
-                SinkError::TooLarge => AcquireError::TooLarge {
-                    from: source.from.clone(),
-                },
+            sink::fill(file, start, &mut stream, source.length, LARGEST - start).map_err(|error| {
+                match error {
+                    SinkError::Read(error) => Self::read_error(from, error),
+                    SinkError::Write(error) => self.write_error(error),
+                    SinkError::TooLarge => AcquireError::TooLarge {
+                        from: from.to_owned(),
+                    },
+                }
             });
         let drained = match &filled {
             // Damaged data may be the publisher's own, or not the publisher's at all: the digest of it all tells.
-            Ok(()) | Err(AcquireError::Read { .. }) => decoder.finish(),
+            Ok(()) | Err(AcquireError::Read { .. }) => stream.finish(),
             Err(_) => return filled,
         };
-        match (drained.map(Hashing::finish), source.expected) {
-            (Ok(actual), Some(expected)) if actual != expected => Err(AcquireError::Digest {
-                url: source.from.clone(),
-                expected,
-                actual,
-            }),
-            (Err(error), _) => filled.and(Err(Self::read_error(&source.from, error))),
+        match (drained, self.origin) {
+            (Ok(actual), Origin::Remote { url, sha256 }) if actual != *sha256 => {
+                Err(AcquireError::Digest {
+                    url: url.clone(),
+                    expected: *sha256,
+                    actual,
+                })
+            }
+            (Err(error), _) => filled.and(Err(Self::read_error(from, error))),
             (Ok(_), _) => filled,
         }
     }
@@ -404,8 +451,50 @@ impl Transfer<'_> {
 
     fn write_error(&self, source: io::Error) -> AcquireError {
         AcquireError::Write {
-            path: self.executor.root.outer(self.path),
+            path: self.executor.root.outer(&self.parent.join(self.partial)),
             source,
+        }
+    }
+}
+
+/// What arrives: packed perhaps, or the rest of something that is known not to be.
+enum Stream<R: Read> {
+    Whole(Box<Decoder<Hashing<R>>>),
+    Rest(Hashing<R>),
+}
+
+impl<R: Read> Stream<R> {
+    fn new(packed: Hashing<R>, start: u64) -> io::Result<Self> {
+        if start > 0 {
+            return Ok(Self::Rest(packed));
+        }
+        Ok(Self::Whole(Box::new(Decoder::new(packed)?)))
+    }
+
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Whole(decoder) => decoder.format() == Format::Plain,
+            Self::Rest(_) => true,
+        }
+    }
+
+    /// The digest of everything as it was sent, which is read to its end.
+    fn finish(self) -> io::Result<Sha256> {
+        match self {
+            Self::Whole(decoder) => decoder.finish().map(Hashing::finish),
+            Self::Rest(mut rest) => {
+                io::copy(&mut rest, &mut io::sink())?;
+                Ok(rest.finish())
+            }
+        }
+    }
+}
+
+impl<R: Read> Read for Stream<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Whole(decoder) => decoder.read(buffer),
+            Self::Rest(rest) => rest.read(buffer),
         }
     }
 }
@@ -415,6 +504,7 @@ fn describe(
     file: &File,
     metadata: &Metadata,
     transfer: &definition::Transfer,
+    origin: &Origin,
     source: &Source,
 ) -> io::Result<()> {
     let mode = metadata.mode.unwrap_or(0o644);
@@ -440,49 +530,17 @@ fn describe(
     let note = |name: &str, text: &str| {
         let _ = rustix::fs::fsetxattr(file, name, text.as_bytes(), XattrFlags::empty());
     };
-    if let Some(url) = &source.url {
+    if let Origin::Remote { url, sha256 } = origin {
         note("user.source_url", url);
-    }
-    if let Some(etag) = &source.etag {
-        note("user.source_etag", etag);
-    }
-    if let Some(sha256) = source.expected {
+        let validators = source.validators.as_ref();
+        if let Some(etag) = validators.and_then(|validators| validators.etag.as_ref()) {
+            note("user.source_etag", etag);
+        }
         let provenance = Provenance {
-            sha256,
+            sha256: *sha256,
             verification: transfer.verification,
         };
         note(Provenance::ATTRIBUTE, &provenance.to_string());
     }
     Ok(())
-}
-
-/// Counts what passes, tells it, and stops when the user wants out.
-struct Counted<'a> {
-    inner: Box<dyn Read + Send>,
-    cancel: &'a Cancel,
-    reporter: &'a dyn Reporter,
-    name: &'a str,
-    bytes: u64,
-    told: Instant,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.cancel.is_cancelled() {
-            return Err(FetchError::Cancelled {
-                url: self.name.to_owned(),
-            }
-            .into());
-        }
-        let length = self.inner.read(buffer)?;
-        self.bytes += length as u64;
-        if self.told.elapsed() >= PROGRESS_INTERVAL {
-            self.told = Instant::now();
-            self.reporter.report(&Event::TransferProgress {
-                name: self.name,
-                bytes: self.bytes,
-            });
-        }
-        Ok(length)
-    }
 }

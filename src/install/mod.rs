@@ -5,7 +5,7 @@
 //!
 //! | cut off after            | found by the next run as                    | which then                  |
 //! |--------------------------|---------------------------------------------|-----------------------------|
-//! | part of a download       | partial                                     | fetches it again            |
+//! | part of a download       | partial                                     | fetches the rest            |
 //! | some downloads           | pending, others missing                     | fetches the others          |
 //! | all downloads            | pending                                     | installs                    |
 //! | some installations       | complete, others pending                    | installs the others         |
@@ -17,6 +17,8 @@ pub mod choice;
 pub mod database;
 pub mod lock;
 pub mod marks;
+mod origin;
+mod partial;
 mod sink;
 pub mod space;
 pub mod switch;

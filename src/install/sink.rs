@@ -17,7 +17,7 @@ const PIECE: usize = 256 * 1024;
 const DEPTH: usize = 8;
 /// Blocks of this size that hold only zeros are left as holes; also the alignment of direct writes (open(2), `O_DIRECT`):
 /// no disk has larger sectors.
-const BLOCK: usize = 4096;
+pub(super) const BLOCK: usize = 4096;
 /// After so many bytes it is looked whether the disk is full, and the kernel is asked to begin writing them out, so that
 /// the final sync has little left to do.
 const WRITE_BEHIND: u64 = 8 * 1024 * 1024;
@@ -38,12 +38,14 @@ pub(super) enum SinkError {
     TooLarge,
 }
 
-/// Moves everything from the reader into the empty file, long zeros as holes. `expected` is about how many bytes come.
+/// Moves everything from the reader to the end of the file, which has `start` bytes, whole blocks of them. Long zeros
+/// become holes. `expected` is about how many bytes come.
 ///
 /// # Errors
-/// When either side fails, or more than `limit` bytes come; some have been written then.
+/// When either side fails, or more than `limit` bytes come. The file then ends with all that came before.
 pub(super) fn fill(
     file: &File,
+    start: u64,
     reader: &mut impl Read,
     expected: Option<u64>,
     limit: u64,
@@ -51,7 +53,7 @@ pub(super) fn fill(
     thread::scope(|scope| {
         let (full_sender, full) = sync_channel(DEPTH);
         let (empty_sender, empty) = channel();
-        let mut writer = Writer::new(file, expected);
+        let mut writer = Writer::new(file, start, expected);
         let writer = scope.spawn(move || writer.write(&full, &empty_sender));
         let read = read(reader, &full_sender, &empty, limit);
         drop(full_sender);
@@ -110,30 +112,34 @@ fn read(
                 Err(_) => return Ok(()),
             },
         };
-        piece.length = read_full(reader, piece.space()).map_err(SinkError::Read)?;
+        let (length, outcome) = read_full(reader, piece.space());
+        piece.length = length;
         total += piece.length as u64;
         if total > limit {
             return Err(SinkError::TooLarge);
         }
         let ended = piece.length < PIECE;
-        if full.send(piece).is_err() || ended {
+        // What came before a failure is a beginning that can be gone on with.
+        let sent = full.send(piece);
+        outcome.map_err(SinkError::Read)?;
+        if sent.is_err() || ended {
             return Ok(());
         }
     }
 }
 
-/// Reads until the buffer is full or the stream ends.
-fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+/// Reads until the buffer is full or the stream ends or fails; how much has been read in any case.
+fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, io::Result<()>) {
     let mut filled = 0;
     while filled < buffer.len() {
         match reader.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(length) => filled += length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return (filled, Err(error)),
         }
     }
-    Ok(filled)
+    (filled, Ok(()))
 }
 
 /// The end of the file.
@@ -155,7 +161,7 @@ enum WritePath {
 }
 
 impl<'a> Writer<'a> {
-    fn new(file: &'a File, expected: Option<u64>) -> Self {
+    fn new(file: &'a File, start: u64, expected: Option<u64>) -> Self {
         let large = expected.is_some_and(|expected| expected >= DIRECT_FROM);
         // Not every file system can do it.
         let direct = large && rustix::fs::fcntl_setfl(file, OFlags::DIRECT).is_ok();
@@ -167,8 +173,8 @@ impl<'a> Writer<'a> {
         Self {
             file,
             path,
-            offset: 0,
-            flushed: 0,
+            offset: start,
+            flushed: start,
         }
     }
 
@@ -268,7 +274,7 @@ mod tests {
 
     fn filled(content: &[u8], expected: Option<u64>) -> File {
         let mut file = tempfile::tempfile().expect("a temporary file");
-        fill(&file, &mut &content[..], expected, u64::MAX).expect("filled");
+        fill(&file, 0, &mut &content[..], expected, u64::MAX).expect("filled");
         file.rewind().expect("rewound");
         file
     }
@@ -322,6 +328,24 @@ mod tests {
         assert_eq!((metadata.len(), metadata.blocks()), (300_000, 0));
     }
 
+    #[test]
+    fn what_follows_a_beginning_comes_after_it() {
+        let content: Vec<u8> = (0..PIECE * 3 + 5)
+            .map(|index| u8::from(index / BLOCK % 3 != 1))
+            .collect();
+        for start in [BLOCK, 2 * BLOCK, PIECE, 2 * PIECE + BLOCK] {
+            for expected in [None, Some(DIRECT_FROM)] {
+                let mut file = filled(&content[..start], None);
+                let mut rest = &content[start..];
+                fill(&file, start as u64, &mut rest, expected, u64::MAX).expect("filled");
+                let mut read = Vec::new();
+                file.rewind().expect("rewound");
+                file.read_to_end(&mut read).expect("readable");
+                assert!(read == content, "after {start} bytes, {expected:?}");
+            }
+        }
+    }
+
     struct Broken;
 
     impl Read for Broken {
@@ -333,17 +357,20 @@ mod tests {
     #[test]
     fn more_than_the_limit_is_refused_and_so_is_what_cannot_be_read_or_written() {
         let file = tempfile::tempfile().expect("a temporary file");
-        let refused = fill(&file, &mut io::repeat(1), None, 3 * PIECE as u64);
+        let refused = fill(&file, 0, &mut io::repeat(1), None, 3 * PIECE as u64);
         assert!(matches!(refused, Err(SinkError::TooLarge)), "{refused:?}");
         let refused = fill(
             &file,
-            &mut io::repeat(1).take(9).chain(Broken),
+            0,
+            &mut io::repeat(1).take(PIECE as u64 + 9).chain(Broken),
             None,
             u64::MAX,
         );
         assert!(matches!(refused, Err(SinkError::Read(_))), "{refused:?}");
+        let kept = file.metadata().expect("metadata").len();
+        assert_eq!(kept, PIECE as u64 + 9, "what came before is there");
         let unwritable = File::open("/dev/null").expect("it opens");
-        let refused = fill(&unwritable, &mut io::repeat(1), None, u64::MAX);
+        let refused = fill(&unwritable, 0, &mut io::repeat(1), None, u64::MAX);
         assert!(matches!(refused, Err(SinkError::Write(_))), "{refused:?}");
     }
 }

@@ -9,7 +9,7 @@ use sha2::Digest as _;
 use crate::metadata::Sha256;
 
 /// Digests all that is read through it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Hashing<R> {
     inner: R,
     state: sha2::Sha256,
@@ -21,6 +21,14 @@ impl<R: Read> Hashing<R> {
         Self {
             inner,
             state: sha2::Sha256::new(),
+        }
+    }
+
+    /// Goes on with another reader: the digest will be that of all that was read through both.
+    pub fn with<S: Read>(self, inner: S) -> Hashing<S> {
+        Hashing {
+            inner,
+            state: self.state,
         }
     }
 
@@ -114,6 +122,15 @@ mod tests {
             Hashing::new(io::empty()).finish().0[..4],
             [0xe3, 0xb0, 0xc4, 0x42]
         );
+    }
+
+    #[test]
+    fn hashing_goes_on_with_another_reader() {
+        let mut hashing = Hashing::new(&b"a"[..]);
+        hashing.read_exact(&mut [0]).expect("a byte");
+        let mut hashing = hashing.with(&b"bc"[..]);
+        hashing.read_exact(&mut [0; 2]).expect("two bytes");
+        assert_eq!(hashing.finish().0[..4], [0xba, 0x78, 0x16, 0xbf]);
     }
 
     #[test]

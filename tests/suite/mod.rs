@@ -15,6 +15,7 @@ mod measure;
 mod neighbours;
 mod ranges;
 mod recovery;
+mod resume;
 mod retention;
 mod server;
 mod signatures;

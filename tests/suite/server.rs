@@ -57,8 +57,14 @@ enum Ranges {
     Ignored,
     /// The part is sent, of what the condition stands for.
     Sent,
+    /// The part is sent, of whatever is there.
+    Unconditional,
     /// The part is sent, and a header that says it is another.
     Mislabelled(&'static str),
+    /// Other bytes are sent than the header says.
+    Shifted,
+    /// 416.
+    Refused,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +120,30 @@ impl Answer {
         }
     }
 
+    /// Sends the part that was asked for, whatever the condition.
+    pub(crate) fn unconditional(self) -> Self {
+        Self {
+            ranges: Ranges::Unconditional,
+            ..self
+        }
+    }
+
+    /// Sends the bytes before those that were asked for, as if they were the right ones.
+    pub(crate) fn shifted(self) -> Self {
+        Self {
+            ranges: Ranges::Shifted,
+            ..self
+        }
+    }
+
+    /// Answers 416 to every request for a range.
+    pub(crate) fn refusing_ranges(self) -> Self {
+        Self {
+            ranges: Ranges::Refused,
+            ..self
+        }
+    }
+
     /// Sends the part that was asked for with this `Content-Range`.
     pub(crate) fn mislabelled(self, content_range: &'static str) -> Self {
         Self {
@@ -135,7 +165,7 @@ impl Answer {
             return self;
         };
         let end = last.map_or(total, |last| (last + 1).min(total));
-        if start >= end {
+        if start >= end || self.ranges == Ranges::Refused {
             return Self::status(416).header("Content-Range", format!("bytes */{total}"));
         }
         let label = match self.ranges {
@@ -144,7 +174,11 @@ impl Answer {
         };
         Self {
             status: 206,
-            body: self.body[start..end].to_vec(),
+            body: if self.ranges == Ranges::Shifted {
+                self.body[start - 1..end - 1].to_vec()
+            } else {
+                self.body[start..end].to_vec()
+            },
             ..self
         }
         .header("Content-Range", label)
@@ -288,7 +322,8 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
     });
     if let Some(range) = range
         .as_deref()
-        .filter(|_| answer.status == 200 && answer.ranges != Ranges::Ignored && is_current)
+        .filter(|_| answer.status == 200 && answer.ranges != Ranges::Ignored)
+        .filter(|_| answer.ranges != Ranges::Sent || is_current)
     {
         answer = answer.narrowed(range);
     }
