@@ -65,6 +65,14 @@ pub(crate) struct Args {
     /// Downloads at a time (8 if not given)
     #[arg(long, value_name = "NUMBER", overrides_with = "jobs")]
     pub(crate) jobs: Option<usize>,
+    /// Milliseconds before a failed request is repeated for the first time (200 if not given)
+    #[arg(
+        long,
+        hide = true,
+        value_name = "MILLISECONDS",
+        overrides_with = "retry_delay"
+    )]
+    pub(crate) retry_delay: Option<u64>,
     /// Show why each version is, or is not, chosen (with `list`)
     #[arg(long, overrides_with = "why")]
     pub(crate) why: bool,

@@ -397,6 +397,7 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         transfer_source: settings.transfer_source.as_deref(),
     };
     let transport = Transport::new(HttpSettings {
+        retry: settings.retry,
         cancel: cancel.clone(),
         ..HttpSettings::default()
     });

@@ -17,6 +17,7 @@ use crate::definition::ComponentName;
 use crate::definition::transfer::Verification;
 use crate::definition::value;
 use crate::event::Severity;
+use crate::fetch::RetrySettings;
 use crate::host::TemporaryDirectories;
 use crate::install::lock::Patience;
 use crate::inventory::remote::Freshness;
@@ -42,6 +43,7 @@ pub(super) struct Settings {
     pub(super) activation: ActivationRequest,
     pub(super) patience: Patience,
     pub(super) jobs: usize,
+    pub(super) retry: RetrySettings,
     pub(super) json: JsonFormat,
     pub(super) legend: Legend,
     pub(super) reasons: Reasons,
@@ -169,6 +171,7 @@ impl Settings {
                 .as_deref()
                 .map_or(Ok(Patience::For(WAIT)), patience)?,
             jobs: args.jobs.unwrap_or(JOBS).max(1),
+            retry: retry(args),
             json,
             legend: if args.no_legend {
                 Legend::Hidden
@@ -185,6 +188,16 @@ impl Settings {
             freshness: freshness(),
             temporary: temporary(),
         })
+    }
+}
+
+fn retry(args: &Args) -> RetrySettings {
+    let default = RetrySettings::default();
+    RetrySettings {
+        first_delay: args
+            .retry_delay
+            .map_or(default.first_delay, Duration::from_millis),
+        ..default
     }
 }
 

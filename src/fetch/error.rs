@@ -202,6 +202,20 @@ impl FetchError {
         )
     }
 
+    /// Whether the same request may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Status { code, .. } => matches!(code, 408 | 425 | 429 | 500..=599),
+            Self::Connect { .. }
+            | Self::Resolve { .. }
+            | Self::Timeout { .. }
+            | Self::TooSlow { .. }
+            | Self::Partial { .. }
+            | Self::Protocol { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether the transfer was ended by [`super::Cancel`].
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled { .. })

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{Body, Cancel, Fetch, FetchError, Part, Range, Request, Response, url};
+use super::{Body, Cancel, Fetch, FetchError, Part, Range, Request, Response, Seams, url};
 
 /// Opens `file:/p`, `file:///p` and `file://localhost/p`; the path may be percent-encoded.
 ///
@@ -76,6 +76,7 @@ impl Fetch for FileFetch {
             length: Some(length),
             part,
             tag: Some(tag(&metadata)),
+            seams: Seams::default(),
             validators: None,
             modified: None,
             reader: Box::new(reader),

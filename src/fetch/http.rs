@@ -8,15 +8,19 @@
 mod body;
 mod failure;
 mod headers;
+mod steady;
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Client, Method, StatusCode, Url};
 
-use self::headers::{conditions, date, microseconds, text, validators};
-use super::{Body, Cancel, Fetch, FetchError, Range, Request, Response, url};
+use self::headers::{conditions, date, microseconds, retry_after, text, validators};
+use self::steady::{Answer, Steady};
+use super::retry::{Retry, RetrySettings};
+use super::{Body, Cancel, Fetch, FetchError, Part, Range, Request, Response, url};
 
 /// How to talk to servers.
 #[derive(Debug, Clone)]
@@ -31,19 +35,22 @@ pub struct HttpSettings {
     pub stall_rate: u64,
     /// How many redirects are followed for one URL.
     pub redirects: usize,
+    /// What becomes of failures that may pass.
+    pub retry: RetrySettings,
     /// Ends running transfers.
     pub cancel: Cancel,
 }
 
 impl Default for HttpSettings {
-    /// 30 s to connect; at least 30 bytes/s over 60 s; 30 redirects (compat B8.1).
+    /// 30 s to connect; at least 1 KiB/s over 60 s; 30 redirects (compat B8.1).
     fn default() -> Self {
         Self {
             user_agent: concat!("sysupdate/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(30),
             stall_window: Duration::from_secs(60),
-            stall_rate: 30,
+            stall_rate: 1024,
             redirects: 30,
+            retry: RetrySettings::default(),
             cancel: Cancel::new(),
         }
     }
@@ -88,9 +95,13 @@ impl Fetch for HttpFetch {
             Some(range) => headers::partial(range, request.validators),
         };
         let network = &self.network;
-        let response = network.wait(
+        let mut retry = Retry::new(network.settings.retry);
+        let response = network.ask(
+            &Method::GET,
             request.url,
-            network.exchange(Method::GET, request.url, &condition),
+            &condition,
+            &mut retry,
+            Instant::now(),
         )?;
         let status = response.status();
         if status == StatusCode::NOT_MODIFIED && request.range.is_none() && !condition.is_empty() {
@@ -103,24 +114,15 @@ impl Fetch for HttpFetch {
         if !status.is_success() {
             return Err(refusal(request.url, status));
         }
-        let length = match part {
-            // A server may send less than all that follow; the reader then asks for more.
-            Some(part) => match (request.range, part.total) {
-                (Some(Range { end: None, .. }), Some(total)) => Some(total - part.start),
-                _ => Some(part.end - part.start),
-            },
-            None => response.content_length(),
-        };
-        let validators = validators(response.headers());
-        let tag = text(response.headers(), &header::ETAG).map(str::to_owned);
-        let modified = date(response.headers(), &header::LAST_MODIFIED).map(microseconds);
-        let reader = body::start(Arc::clone(network), request.url, response, length);
+        let answer = answer(&response, request.range, part);
+        let reader = Steady::new(network, request.url, response, answer.clone(), retry);
         Ok(Response::Body(Body {
-            length,
+            length: answer.length,
             part,
-            tag,
-            validators,
-            modified,
+            tag: answer.tag,
+            validators: answer.validators,
+            modified: answer.modified,
+            seams: reader.seams(),
             reader: Box::new(reader),
         }))
     }
@@ -177,6 +179,54 @@ impl Network {
                 result = work => result,
             }
         })
+    }
+
+    /// Sends a request until there is an answer that counts, which may be a refusal. `since` is when something came in
+    /// last.
+    fn ask(
+        &self,
+        method: &Method,
+        url: &str,
+        headers: &HeaderMap,
+        retry: &mut Retry,
+        since: Instant,
+    ) -> Result<reqwest::Response, FetchError> {
+        loop {
+            let answer = self.wait(url, self.exchange(method.clone(), url, headers));
+            let (error, advice) = match &answer {
+                Ok(response) if response.status().is_success() => return answer,
+                Ok(response) => (
+                    refusal(url, response.status()),
+                    retry_after(response.headers()),
+                ),
+                Err(error) => (error.clone(), None),
+            };
+            match self.pause(url, retry, &error, advice, since) {
+                Ok(()) => {}
+                Err(error) if error.is_cancelled() => return Err(error),
+                Err(_) => return answer,
+            }
+        }
+    }
+
+    /// Waits before another try, or gives the failure back when it is time to give up.
+    fn pause(
+        &self,
+        url: &str,
+        retry: &mut Retry,
+        error: &FetchError,
+        advice: Option<Duration>,
+        since: Instant,
+    ) -> Result<(), FetchError> {
+        // Each such hasher starts with another random key.
+        let chance = RandomState::new().build_hasher().finish();
+        match retry.after(error, advice, since.elapsed(), chance) {
+            None => Err(error.clone()),
+            Some(delay) => self.wait(url, async {
+                tokio::time::sleep(delay).await;
+                Ok(())
+            }),
+        }
     }
 
     /// Sends the request and follows redirects; whatever the last server says is the answer.
@@ -342,6 +392,31 @@ fn target(current: &Url, location: &str) -> Result<Url, &'static str> {
         ("https", "http") => Err("it leads from https to http"),
         (_, "http" | "https") if target.has_host() => Ok(target),
         _ => Err("only http and https are followed"),
+    }
+}
+
+/// What an answer says of its body, which is `part` of the whole if `range` was asked for.
+fn answer(response: &reqwest::Response, range: Option<Range>, part: Option<Part>) -> Answer {
+    let headers = response.headers();
+    let length = match (part, range) {
+        // A server may send less than all that follow; the reader then asks for more.
+        (
+            Some(Part {
+                start,
+                total: Some(total),
+                ..
+            }),
+            Some(Range { end: None, .. }),
+        ) => Some(total - start),
+        (Some(part), _) => Some(part.end - part.start),
+        (None, _) => response.content_length(),
+    };
+    Answer {
+        part,
+        length,
+        tag: text(headers, &header::ETAG).map(str::to_owned),
+        modified: date(headers, &header::LAST_MODIFIED).map(microseconds),
+        validators: validators(headers),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Bytes in: documents and payloads from http, https and file URLs.
 //!
 //! Owns the transport: what a request says, which answers are a success, and when a transfer counts as broken. It
-//! never judges the bytes (digests and signatures are [`crate::verify`]'s), never unpacks them, never retries a failed
-//! transfer, and never looks at the target. [`Transport`] is the implementation the program uses; it sends each URL to
+//! never judges the bytes (digests and signatures are [`crate::verify`]'s), never unpacks them, and never
+//! looks at the target. What may pass is tried again, a body from where it had come to. [`Transport`] is the implementation the program uses; it sends each URL to
 //! the part that knows its scheme. Everything asynchronous stays behind the `http` module: callers see plain blocking
 //! readers.
 
@@ -11,16 +11,20 @@ mod error;
 mod file;
 mod http;
 mod range;
+mod retry;
 mod transport;
 pub mod url;
 
 use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use cancel::Cancel;
 pub use error::FetchError;
 pub use file::FileFetch;
 pub use http::{HttpFetch, HttpSettings};
 pub use range::{Budget, Ranged};
+pub use retry::RetrySettings;
 pub use transport::Transport;
 
 /// Opens URLs. The one seam between the program and the network.
@@ -116,8 +120,27 @@ pub struct Body {
     pub validators: Option<Validators>,
     /// `Last-Modified` in microseconds since the epoch.
     pub modified: Option<u64>,
-    /// The bytes as transferred. Errors of the transport are [`FetchError`]s inside of [`std::io::Error`]s.
+    /// Whether it was put together from several answers, known at its end. A digest that does not hold may be due to
+    /// that.
+    pub seams: Seams,
+    /// The bytes as transferred. After a failure that may pass, the rest is fetched over another connection. Errors of the transport are [`FetchError`]s inside of [`std::io::Error`]s.
     pub reader: Box<dyn Read + Send>,
+}
+
+/// Tells, while a body arrives and after, whether it comes from several answers. Clones tell the same.
+#[derive(Debug, Clone, Default)]
+pub struct Seams(Arc<AtomicBool>);
+
+impl Seams {
+    /// Whether there are any.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Body {

@@ -211,7 +211,7 @@ fn acquire(
     let received = match first {
         Err(Failure {
             error,
-            seams: Seams::Some,
+            is_pieced: true,
         }) if error.is_of_a_seam() => {
             executor.say(format!(
                 "What was here of {} does not fit what is there now. Starting over...",
@@ -270,29 +270,19 @@ struct Received {
 /// Why they are not.
 struct Failure {
     error: AcquireError,
-    seams: Seams,
-}
-
-/// Whether bytes of different answers were put together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seams {
-    None,
-    Some,
+    /// Whether bytes of different answers were put together.
+    is_pieced: bool,
 }
 
 impl Transfer<'_> {
     /// Fetches what is missing.
     fn attempt(&self, found: Option<Found>) -> Result<Received, Failure> {
-        let mut seams = if found.is_some() {
-            Seams::Some
-        } else {
-            Seams::None
-        };
-        self.fetch(found, &mut seams)
-            .map_err(|error| Failure { error, seams })
+        let mut is_pieced = found.is_some();
+        self.fetch(found, &mut is_pieced)
+            .map_err(|error| Failure { error, is_pieced })
     }
 
-    fn fetch(&self, found: Option<Found>, seams: &mut Seams) -> Result<Received, AcquireError> {
+    fn fetch(&self, found: Option<Found>, is_pieced: &mut bool) -> Result<Received, AcquireError> {
         let Executor {
             root, durability, ..
         } = *self.executor;
@@ -321,7 +311,7 @@ impl Transfer<'_> {
             (found.file, found.digest)
         } else {
             // Nothing was found, or the server sends everything although only the rest was asked for.
-            *seams = Seams::None;
+            *is_pieced = false;
             self.executor.say(format!(
                 "Acquiring {} → {}...",
                 self.origin.name(),
@@ -332,6 +322,7 @@ impl Transfer<'_> {
         };
         let name = self.name.to_string_lossy();
         let received = self.receive(&mut source, &file, digest);
+        *is_pieced |= source.seams.any();
         self.executor
             .reporter
             .report(&Event::TransferEnded { name: &name });

@@ -12,7 +12,7 @@ use super::acquire::AcquireError;
 use super::partial::Found;
 use crate::definition::transfer::BlobSource;
 use crate::event::{Event, Reporter};
-use crate::fetch::{self, Body, Cancel, FetchError, Range, Request, Response, Validators};
+use crate::fetch::{self, Body, Cancel, FetchError, Range, Request, Response, Seams, Validators};
 use crate::inventory::{Instance, Location};
 use crate::metadata::Sha256;
 use crate::plan::{Step, source};
@@ -84,6 +84,8 @@ pub(super) struct Source {
     /// When the whole was last modified, in microseconds since the epoch.
     pub(super) modified: Option<u64>,
     pub(super) validators: Option<Validators>,
+    /// Whether the transport had to put the bytes together.
+    pub(super) seams: Seams,
 }
 
 impl Source {
@@ -100,6 +102,7 @@ impl Source {
                 length: Some(0),
                 modified: found.mark.modified,
                 validators: found.mark.validators.clone(),
+                seams: Seams::default(),
             }),
             (Origin::Remote { url, .. }, Some(found)) => Self::rest(executor, url, found),
             (Origin::Remote { url, .. }, None) => Self::ask(executor, &Request::new(url)),
@@ -147,6 +150,7 @@ impl Source {
                 part,
                 modified,
                 validators,
+                seams,
                 ..
             }) => Ok(Self {
                 reader,
@@ -154,6 +158,7 @@ impl Source {
                 length,
                 modified,
                 validators,
+                seams,
             }),
             // Nothing conditional was asked.
             Response::NotModified => Err(FetchError::Status {
@@ -181,6 +186,7 @@ impl Source {
             length: Some(metadata.len()),
             modified,
             validators: None,
+            seams: Seams::default(),
         })
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use jiff::tz::TimeZone;
 use sysupdate::definition::{ComponentName, DefinitionError, Loader};
 use sysupdate::event::{Event, Reporter, Severity};
-use sysupdate::fetch::{Body, Fetch, FetchError, Request, Response};
+use sysupdate::fetch::{Body, Fetch, FetchError, Request, Response, Seams};
 use sysupdate::host::Host;
 use sysupdate::inventory::cache::Cache;
 use sysupdate::inventory::remote::{Freshness, Manifests, Policy, RemoteError};
@@ -405,6 +405,7 @@ impl Fetch for Server<'_> {
             length,
             part: None,
             tag: None,
+            seams: Seams::default(),
             validators: None,
             modified: None,
             reader,

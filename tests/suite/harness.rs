@@ -99,6 +99,8 @@ impl Host {
         let mut command = program();
         command
             .arg(format!("--root={}", self.directory.path().display()))
+            // Failures are met with as many tries as ever, and less patience.
+            .arg("--retry-delay=2")
             .args(arguments);
         for (name, value) in &self.variables {
             command.env(name, value);

@@ -17,6 +17,7 @@ mod ranges;
 mod recovery;
 mod resume;
 mod retention;
+mod retries;
 mod server;
 mod signatures;
 mod trust;

@@ -2,7 +2,7 @@
 //!
 //! It speaks plain sockets: half a body, silence and a reset are things that no server library wants to send.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -25,6 +25,8 @@ pub(crate) struct Server {
 #[derive(Default)]
 struct State {
     answers: HashMap<String, Answer>,
+    /// What is said before that, once each.
+    scripts: HashMap<String, VecDeque<Answer>>,
     log: Vec<Exchange>,
 }
 
@@ -227,6 +229,12 @@ impl Server {
         lock(&self.state).answers.insert(path.to_owned(), answer);
     }
 
+    /// Gives these answers to a path before its usual one, once each.
+    pub(crate) fn first(&self, path: &str, answers: impl IntoIterator<Item = Answer>) {
+        let script = answers.into_iter().collect();
+        lock(&self.state).scripts.insert(path.to_owned(), script);
+    }
+
     /// Serves a file with an entity tag that changes with its content, last modified at [`MODIFIED`].
     pub(crate) fn put(&self, path: &str, body: impl Into<Vec<u8>>) {
         let body = body.into();
@@ -301,10 +309,14 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
     let if_modified_since = header("If-Modified-Since");
     let (range, if_range) = (header("Range"), header("If-Range"));
     let mut state = lock(state);
+    let scripted = match method {
+        "GET" => state.scripts.get_mut(path).and_then(VecDeque::pop_front),
+        _ => None,
+    };
     let special = state.answers.get(&format!("{method} {path}"));
-    let mut answer = special
-        .or_else(|| state.answers.get(path))
-        .cloned()
+    let usual = special.or_else(|| state.answers.get(path));
+    let mut answer = scripted
+        .or_else(|| usual.cloned())
         .unwrap_or_else(|| Answer::status(404));
     let same_tag = if_none_match
         .as_deref()

@@ -160,6 +160,19 @@ pub(super) fn is_entity_tag(text: &str) -> bool {
     inner.is_some_and(|inner| inner.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e)))
 }
 
+/// How long a server asks to be left alone (RFC 9110 section 10.2.3), by its own clock.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
+    let value = text(headers, &header::RETRY_AFTER)?;
+    let seconds = if let Ok(seconds) = value.parse() {
+        seconds
+    } else {
+        let until = date(headers, &header::RETRY_AFTER)?;
+        let now = date(headers, &header::DATE)?;
+        u64::try_from(until.as_second() - now.as_second()).unwrap_or(0)
+    };
+    Some(std::time::Duration::from_secs(seconds))
+}
+
 /// A header's value, if it is reasonable text: these are kept on disk.
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers
@@ -205,6 +218,45 @@ mod tests {
         ];
         for (text, wanted) in table {
             assert_eq!(text.parse::<Part>(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_server_asks_to_wait_in_seconds_or_until_a_time() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let table = [
+            (vec![("retry-after", "120")], Some(120)),
+            (
+                vec![
+                    ("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT"),
+                    ("date", date),
+                ],
+                Some(30),
+            ),
+            (
+                vec![
+                    ("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT"),
+                    ("date", date),
+                ],
+                Some(0),
+            ),
+            (vec![("retry-after", date)], None),
+            (vec![("retry-after", "-1"), ("date", date)], None),
+            (vec![("retry-after", "soon")], None),
+            (vec![], None),
+        ];
+        for (headers, wanted) in table {
+            let map: HeaderMap = headers
+                .iter()
+                .map(|(name, value)| {
+                    (
+                        HeaderName::from_static(name),
+                        HeaderValue::from_static(value),
+                    )
+                })
+                .collect();
+            let wanted = wanted.map(std::time::Duration::from_secs);
+            assert_eq!(retry_after(&map), wanted, "{headers:?}");
         }
     }
 

@@ -67,6 +67,7 @@ fn send(stream: &mut TcpStream, bytes: &[u8]) {
 
 fn client(change: impl FnOnce(&mut HttpSettings)) -> HttpFetch {
     let mut settings = HttpSettings::default();
+    settings.retry.attempts = 0;
     change(&mut settings);
     HttpFetch::new(settings).expect("a client")
 }
