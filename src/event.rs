@@ -10,6 +10,12 @@ pub trait Reporter: Send + Sync {
     fn report(&self, event: &Event<'_>);
 }
 
+impl<R: Reporter + ?Sized> Reporter for std::sync::Arc<R> {
+    fn report(&self, event: &Event<'_>) {
+        (**self).report(event);
+    }
+}
+
 /// Hears nothing: for what was told before.
 #[derive(Debug, Clone, Copy)]
 pub struct Silent;

@@ -3,10 +3,14 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use crate::definition::transfer::{BlobSource, Transfer, Verification};
+use std::path::Path;
+
+use crate::definition::transfer::{
+    BlobSource, SourceAccess, SourceCredential, Transfer, Verification,
+};
 use crate::definition::{Component, ComponentName, DefinitionError, Loader};
 use crate::event::{Event, Reporter, Severity, Silent};
-use crate::fetch;
+use crate::fetch::{self, Access, Credential, Fetch};
 use crate::install::marks::MarksError;
 use crate::install::{choice, marks};
 use crate::inventory::files::{self, FilesError, Side};
@@ -30,6 +34,10 @@ pub struct Session<'a> {
     pub reporter: &'a dyn Reporter,
     /// `--verify=`: overrides every definition.
     pub verification: Option<Verification>,
+    /// What is told how sources are reached.
+    pub fetch: &'a dyn Fetch,
+    /// Where the credentials lie that were passed to this run (`$CREDENTIALS_DIRECTORY`).
+    pub credentials: Option<&'a Path>,
 }
 
 /// What must be defined for a verb to work (compat 1, section 2.15).
@@ -119,12 +127,40 @@ impl Session<'_> {
         if !usable {
             return Err(SessionError::Undefined(name.clone()));
         }
+        for transfer in &component.transfers {
+            if let BlobSource::Url(source) = source(transfer) {
+                self.fetch.route(&source.base, self.access(&source.access));
+            }
+        }
         if let Some(verification) = self.verification {
             for transfer in &mut component.transfers {
                 transfer.verification = verification;
             }
         }
         Ok(component)
+    }
+
+    fn access(&self, source: &SourceAccess) -> Access {
+        let credential =
+            source
+                .credential
+                .as_ref()
+                .map(|credential| match (credential, self.credentials) {
+                    (SourceCredential::Named(name), Some(directory)) => {
+                        Credential::Passed(directory.join(name))
+                    }
+                    (SourceCredential::Named(name), None) => Credential::Absent(name.clone()),
+                    (SourceCredential::File(path), _) => Credential::Private(path.clone()),
+                    (SourceCredential::Login(user, password), _) => Credential::Login {
+                        user: user.clone(),
+                        password: password.clone(),
+                    },
+                });
+        Access {
+            mirrors: source.mirrors.clone(),
+            headers: source.headers.clone(),
+            credential,
+        }
     }
 
     /// Finds out what exists of a component.

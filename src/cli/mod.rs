@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 
 use clap::Parser as _;
@@ -379,7 +380,7 @@ impl Context<'_> {
 }
 
 fn execute(verb: &Verb, settings: &Settings) -> Exit {
-    let narrator = Narrator::new(settings.talk);
+    let narrator = Arc::new(Narrator::new(settings.talk));
     let root = match open_root(settings.root.as_deref()) {
         Ok(root) => root,
         Err(text) => {
@@ -400,7 +401,8 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         retry: settings.retry,
         cancel: cancel.clone(),
         ..HttpSettings::default()
-    });
+    })
+    .telling(Arc::<Narrator>::clone(&narrator));
     let policy = Policy {
         keyring: settings.keyring.clone(),
         freshness: settings.freshness,
@@ -417,6 +419,8 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
             manifests: &manifests,
             reporter: &narrator,
             verification: settings.verification,
+            fetch: &transport,
+            credentials: settings.credentials.as_deref(),
         },
         executor: Executor {
             root: &root,

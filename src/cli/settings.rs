@@ -49,6 +49,7 @@ pub(super) struct Settings {
     pub(super) reasons: Reasons,
     pub(super) talk: Talk,
     pub(super) keyring: Option<PathBuf>,
+    pub(super) credentials: Option<PathBuf>,
     pub(super) freshness: Freshness,
     pub(super) temporary: TemporaryDirectories,
 }
@@ -185,6 +186,7 @@ impl Settings {
             },
             talk: talk(args),
             keyring: keyring()?,
+            credentials: credentials(),
             freshness: freshness(),
             temporary: temporary(),
         })
@@ -247,6 +249,12 @@ fn keyring() -> Result<Option<PathBuf>, UsageError> {
         )));
     }
     Ok(Some(path))
+}
+
+/// Where systemd puts the credentials of a service (systemd.exec(5)).
+fn credentials() -> Option<PathBuf> {
+    let path = PathBuf::from(env::var_os("CREDENTIALS_DIRECTORY")?);
+    path.is_absolute().then_some(path)
 }
 
 fn freshness() -> Freshness {

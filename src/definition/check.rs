@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::draft::{Draft, End, PathSetting, RelativeTo, ResourceType};
 use super::error::DefinitionError;
 use super::transfer::{
-    BlobSource, DirectorySource, FileTarget, Origin, Route, Transfer, UrlSource,
+    BlobSource, DirectorySource, FileTarget, Origin, Route, SourceCredential, Transfer, UrlSource,
 };
 use super::value;
 use crate::event::{Event, Reporter, Severity};
@@ -218,11 +218,30 @@ impl Check<'_> {
             .take()
             .unwrap_or_else(|| DEFAULT_MANIFEST.to_owned());
         let source = match (&draft.source.path, source) {
-            (PathSetting::At(url), ResourceType::UrlFile) => BlobSource::Url(UrlSource {
-                base: url.value.clone(),
-                manifest,
-                patterns,
-            }),
+            (PathSetting::At(url), ResourceType::UrlFile) => {
+                let mut access = std::mem::take(&mut draft.access);
+                // Taken out at once, so that no message, no record and no file can show it.
+                let base = match value::login(&url.value) {
+                    None => url.value.clone(),
+                    Some(_) if access.credential.is_some() => {
+                        return Err(self.refuse_at(
+                            &url.origin,
+                            "the source's URL names a user, and a credential is set as well: remove one of the two"
+                                .to_owned(),
+                        ));
+                    }
+                    Some((user, password, bare)) => {
+                        access.credential = Some(SourceCredential::Login(user, password));
+                        bare
+                    }
+                };
+                BlobSource::Url(UrlSource {
+                    base,
+                    manifest,
+                    patterns,
+                    access,
+                })
+            }
             _ => BlobSource::Directory(DirectorySource {
                 path: self.directory(&draft.source)?,
                 patterns,

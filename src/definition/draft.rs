@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::transfer::{Activation, Located, Overrides, Verification};
+use super::transfer::{Activation, Located, Overrides, SourceAccess, Verification};
 use crate::pattern::Patterns;
 use crate::version::{Version, VersionRange};
 
@@ -25,6 +25,7 @@ pub(super) struct Draft {
     pub(super) source: End,
     pub(super) target: End,
     pub(super) manifest: Option<String>,
+    pub(super) access: SourceAccess,
     pub(super) instances_max: Option<u64>,
     pub(super) remove_temporary: bool,
     pub(super) current_symlink: Option<PathBuf>,
@@ -49,6 +50,7 @@ impl Default for Draft {
             source: End::default(),
             target: End::default(),
             manifest: None,
+            access: SourceAccess::default(),
             instances_max: None,
             remove_temporary: true,
             current_symlink: None,

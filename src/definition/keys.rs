@@ -6,7 +6,7 @@
 use super::draft::{Draft, End, PathSetting, RelativeTo, ResourceType};
 use super::fault::Fault;
 use super::schema::{Key, Kind, Schema, Scope};
-use super::transfer::{ActivationMode, Verification};
+use super::transfer::{ActivationMode, SourceCredential, Verification};
 use super::value::{self, PATH_LIMIT};
 use crate::metadata::Uuid;
 use crate::pattern::{Pattern, PatternError};
@@ -232,9 +232,64 @@ const KEYS: &[Setting] = &[
     )
     .resetting(|draft, _| draft.manifest = None)
     .ours(),
-    Setting::planned(SOURCE, "X-Mirrors", &["mirrors"]),
-    Setting::planned(SOURCE, "X-Header", &["headers"]),
-    Setting::planned(SOURCE, "X-Credential", &["credential"]),
+    Setting::new(
+        SOURCE,
+        "X-Mirrors",
+        &["mirrors"],
+        Kind::Words,
+        "an http://, https:// or file:/ URL without a password",
+        |draft, raw, scope| {
+            let url = scope.expand(raw, TEXT_LIMIT)?;
+            if let Some((_, _, bare)) = value::login(&url) {
+                return Err(Fault::Invalid("URL", format!("{bare} with a login")));
+            }
+            if !value::is_source_url(&url) {
+                return Err(Fault::Invalid("URL", raw.to_owned()));
+            }
+            draft.access.mirrors.push(url);
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.access.mirrors.clear())
+    .ours(),
+    Setting::new(
+        SOURCE,
+        "X-Header",
+        &["headers"],
+        Kind::List,
+        "'Name: value'",
+        |draft, raw, scope| {
+            let text = scope.expand(raw, TEXT_LIMIT)?;
+            // The value may be a secret.
+            let name = text.split(':').next().unwrap_or_default();
+            let header =
+                value::header(&text).ok_or_else(|| Fault::Invalid("header", name.to_owned()))?;
+            draft.access.headers.push(header);
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.access.headers.clear())
+    .ours(),
+    Setting::new(
+        SOURCE,
+        "X-Credential",
+        &["credential"],
+        Kind::Text,
+        "the name of a credential, or the absolute path of a file",
+        |draft, raw, scope| {
+            let text = scope.expand(raw, PATH_LIMIT)?;
+            draft.access.credential = Some(if value::is_file_name(&text) {
+                SourceCredential::Named(text)
+            } else if value::is_normalized_absolute(&text) {
+                SourceCredential::File(text.into())
+            } else {
+                return Err(Fault::Invalid("credential", text));
+            });
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.access.credential = None)
+    .ours(),
     Setting::new(
         TARGET,
         "Type",

@@ -113,6 +113,40 @@ pub struct UrlSource {
     pub manifest: String,
     /// What the files are called.
     pub patterns: Patterns,
+    /// How it is reached.
+    pub access: SourceAccess,
+}
+
+/// How a `Type=url-file` source is reached, besides its URL.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SourceAccess {
+    /// Other URLs with the same layout, tried in order (`X-Mirrors=`).
+    pub mirrors: Vec<String>,
+    /// Headers of each request, name and value (`X-Header=`).
+    pub headers: Vec<(String, String)>,
+    /// What lets us in.
+    pub credential: Option<SourceCredential>,
+}
+
+/// What lets us in: never a secret itself, unless somebody has written it into the URL.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SourceCredential {
+    /// The name of a credential that is passed to the service (`X-Credential=NAME`).
+    Named(String),
+    /// A file that only its owner can read (`X-Credential=/PATH`).
+    File(PathBuf),
+    /// The user and the password of the URL, percent-decoded.
+    Login(String, String),
+}
+
+impl fmt::Debug for SourceCredential {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => name.fmt(formatter),
+            Self::File(path) => path.fmt(formatter),
+            Self::Login(..) => formatter.write_str("Login"),
+        }
+    }
 }
 
 /// `Type=regular-file` as a source.

@@ -108,6 +108,62 @@ pub(super) fn is_source_url(text: &str) -> bool {
     is_web_url(text) || is_url_of(text, "file:/")
 }
 
+/// The user and the password in a URL, percent-decoded, and the URL without them; `None` when there are none.
+pub(super) fn login(url: &str) -> Option<(String, String, String)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (login, host) = rest[..end].rsplit_once('@')?;
+    let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    let bare = format!("{scheme}://{host}{}", &rest[end..]);
+    Some((decoded(user), decoded(password), bare))
+}
+
+/// What percent-encoded text stands for; what is no such code, or no UTF-8, stands for itself.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..2).filter(|_| *first == b'%');
+        let code = code.and_then(|digits| std::str::from_utf8(digits).ok());
+        if let Some(byte) = code.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            bytes.push(byte);
+            rest = &after[2..];
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+/// A header of a request, `Name: value`. Those that say how the request is to be understood are the program's own.
+pub(super) fn header(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once(':')?;
+    let (name, value) = (name.trim(), value.trim());
+    // RFC 9110 section 5.6.2.
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let lower = name.to_ascii_lowercase();
+    let is_own = OWN_HEADERS.contains(&&*lower) || lower.starts_with("if-");
+    let good = !name.is_empty()
+        && name.bytes().all(is_token)
+        && !value.is_empty()
+        && value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    (good && !is_own).then(|| (name.to_owned(), value.to_owned()))
+}
+
+/// Headers that no definition sets.
+const OWN_HEADERS: [&str; 9] = [
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "range",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
 fn is_url_of(text: &str, scheme: &str) -> bool {
     text.strip_prefix(scheme)
         .is_some_and(|rest| !rest.is_empty() && rest.is_ascii())
@@ -310,6 +366,47 @@ mod tests {
                 && is_source_url("file:///srv/x")
                 && !is_source_url("file:x")
         );
+    }
+
+    #[test]
+    fn a_login_is_taken_out_of_a_url() {
+        let table = [
+            ("http://u:p@h/d", Some(("u", "p", "http://h/d"))),
+            ("https://u@h:8443", Some(("u", "", "https://h:8443"))),
+            (
+                "http://u%40x:p%3a%2F%zz@h/@",
+                Some(("u@x", "p:/%zz", "http://h/@")),
+            ),
+            ("http://a@b:c@h?q", Some(("a@b", "c", "http://h?q"))),
+            ("http://h/a@b", None),
+            ("http://h?a@b", None),
+            ("file:/a@b", None),
+        ];
+        for (url, wanted) in table {
+            let wanted = wanted.map(|(user, password, bare)| {
+                (user.to_owned(), password.to_owned(), bare.to_owned())
+            });
+            assert_eq!(login(url), wanted, "{url}");
+        }
+    }
+
+    #[test]
+    fn headers_are_one_line_and_not_the_programs_own() {
+        let good = header("X-Api-Key:  a b: c ");
+        assert_eq!(good, Some(("X-Api-Key".to_owned(), "a b: c".to_owned())));
+        for bad in [
+            "X-Key",
+            "X-Key:",
+            ": x",
+            "X Key: x",
+            "X-Key: a\r\nEvil: 1",
+            "X-Key: \u{e9}",
+            "Host: h",
+            "range: bytes=0-1",
+            "If-None-Match: *",
+        ] {
+            assert_eq!(header(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -169,6 +169,14 @@ pub enum FetchError {
         /// The most that may be asked.
         requests: u32,
     },
+    /// What would let us in cannot be shown.
+    #[error("cannot use the credential '{name}': {cause}")]
+    Credential {
+        /// Its name or path, never the secret.
+        name: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// [`super::Cancel`] was thrown.
     #[error("transfer of '{url}' cancelled")]
     Cancelled {

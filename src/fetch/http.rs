@@ -88,21 +88,65 @@ impl HttpFetch {
     }
 }
 
+/// Who asks, and how patiently.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// What is shown to the server asked, and to none that it redirects to.
+    pub(super) headers: HeaderMap,
+    /// Whether there is nobody else to ask.
+    pub(super) is_patient: bool,
+}
+
+impl Default for Caller {
+    /// Shows nothing, and has nobody else to ask.
+    fn default() -> Self {
+        Self {
+            headers: HeaderMap::new(),
+            is_patient: true,
+        }
+    }
+}
+
+/// What is sent besides the address.
+#[derive(Debug, Clone, Copy)]
+struct Sent<'a> {
+    /// To every server.
+    headers: &'a HeaderMap,
+    /// To the scheme, host and port of the address only.
+    private: &'a HeaderMap,
+}
+
 impl Fetch for HttpFetch {
     fn open(&self, request: &Request<'_>) -> Result<Response, FetchError> {
+        self.open_as(request, &Caller::default())
+    }
+
+    fn size(&self, url: &str) -> Result<Option<u64>, FetchError> {
+        self.size_as(url, &Caller::default())
+    }
+}
+
+impl HttpFetch {
+    pub(super) fn open_as(
+        &self,
+        request: &Request<'_>,
+        caller: &Caller,
+    ) -> Result<Response, FetchError> {
         let condition = match request.range {
             None => request.validators.map(conditions).unwrap_or_default(),
             Some(range) => headers::partial(range, request.validators),
         };
         let network = &self.network;
-        let mut retry = Retry::new(network.settings.retry);
-        let response = network.ask(
-            &Method::GET,
-            request.url,
-            &condition,
-            &mut retry,
-            Instant::now(),
-        )?;
+        let mut settings = network.settings.retry;
+        if !caller.is_patient {
+            settings.attempts = settings.attempts.min(HASTY_ATTEMPTS);
+        }
+        let mut retry = Retry::new(settings);
+        let sent = Sent {
+            headers: &condition,
+            private: &caller.headers,
+        };
+        let response = network.ask(&Method::GET, request.url, sent, &mut retry, Instant::now())?;
         let status = response.status();
         if status == StatusCode::NOT_MODIFIED && request.range.is_none() && !condition.is_empty() {
             return Ok(Response::NotModified);
@@ -115,7 +159,15 @@ impl Fetch for HttpFetch {
             return Err(refusal(request.url, status));
         }
         let answer = answer(&response, request.range, part);
-        let reader = Steady::new(network, request.url, response, answer.clone(), retry);
+        let private = caller.headers.clone();
+        let reader = Steady::new(
+            network,
+            request.url,
+            response,
+            answer.clone(),
+            retry,
+            private,
+        );
         Ok(Response::Body(Body {
             length: answer.length,
             part,
@@ -127,11 +179,13 @@ impl Fetch for HttpFetch {
         }))
     }
 
-    fn size(&self, url: &str) -> Result<Option<u64>, FetchError> {
-        let response = self.network.wait(
-            url,
-            self.network.exchange(Method::HEAD, url, &HeaderMap::new()),
-        )?;
+    pub(super) fn size_as(&self, url: &str, caller: &Caller) -> Result<Option<u64>, FetchError> {
+        let sent = Sent {
+            headers: &HeaderMap::new(),
+            private: &caller.headers,
+        };
+        let work = self.network.exchange(Method::HEAD, url, sent);
+        let response = self.network.wait(url, work)?;
         if !response.status().is_success() {
             return Ok(None);
         }
@@ -187,12 +241,12 @@ impl Network {
         &self,
         method: &Method,
         url: &str,
-        headers: &HeaderMap,
+        sent: Sent<'_>,
         retry: &mut Retry,
         since: Instant,
     ) -> Result<reqwest::Response, FetchError> {
         loop {
-            let answer = self.wait(url, self.exchange(method.clone(), url, headers));
+            let answer = self.wait(url, self.exchange(method.clone(), url, sent));
             let (error, advice) = match &answer {
                 Ok(response) if response.status().is_success() => return answer,
                 Ok(response) => (
@@ -234,10 +288,17 @@ impl Network {
         &self,
         method: Method,
         url: &str,
-        headers: &HeaderMap,
+        sent: Sent<'_>,
     ) -> Result<reqwest::Response, FetchError> {
         let mut current = parse(url)?;
+        let own = current.origin();
+        let mut all = sent.headers.clone();
+        all.extend(sent.private.clone());
+        let mut is_own = true;
         for _ in 0..=self.settings.redirects {
+            // Whoever was led away once may be led back to anywhere.
+            is_own &= current.origin() == own;
+            let headers = if is_own { &all } else { sent.headers };
             let response = self.send(&method, url, &current, headers).await?;
             match redirect(url, &current, &response)? {
                 None => return Ok(response),
@@ -336,6 +397,9 @@ impl Network {
             .pool_max_idle_per_host(0)
     }
 }
+
+/// Further tries where a mirror may be asked instead.
+const HASTY_ATTEMPTS: u32 = 1;
 
 /// The client of a slot, made when it is first asked for, or why it cannot be made.
 fn kept(

@@ -6,12 +6,14 @@
 //! the part that knows its scheme. Everything asynchronous stays behind the `http` module: callers see plain blocking
 //! readers.
 
+mod access;
 mod cancel;
 mod error;
 mod file;
 mod http;
 mod range;
 mod retry;
+mod route;
 mod transport;
 pub mod url;
 
@@ -19,6 +21,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use access::{Access, Credential};
 pub use cancel::Cancel;
 pub use error::FetchError;
 pub use file::FileFetch;
@@ -41,6 +44,17 @@ pub trait Fetch: Send + Sync {
     /// # Errors
     /// When the server cannot be reached. A server that answers, but with a refusal, gives `None`.
     fn size(&self, url: &str) -> Result<Option<u64>, FetchError>;
+
+    /// Says how URLs below `base` are reached from now on.
+    fn route(&self, base: &str, access: Access) {
+        let _ = (base, access);
+    }
+
+    /// Whether a URL may be had from a mirror that has not failed yet.
+    fn has_alternative(&self, url: &str) -> bool {
+        let _ = url;
+        false
+    }
 }
 
 /// What to get.

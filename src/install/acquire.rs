@@ -14,7 +14,7 @@ use super::origin::{Counted, Origin, Source};
 use super::partial::{self, Found, Mark};
 use super::sink::{self, SinkError};
 use crate::definition::transfer as definition;
-use crate::event::Event;
+use crate::event::{Event, Severity};
 use crate::fetch::FetchError;
 use crate::inventory::{Instance, Provenance, State};
 use crate::metadata::{Metadata, Sha256};
@@ -207,7 +207,22 @@ fn acquire(
         name,
         partial: &partial,
     };
-    let first = transfer.attempt(found);
+    let mut first = transfer.attempt(found);
+    // Each time a mirror has been given up: what has come is gone on with at the next.
+    while let (Err(failure), Origin::Remote { url, sha256 }) = (&first, &origin)
+        && matches!(&failure.error, AcquireError::Fetch(error) if error.is_transient())
+        && executor.fetch.has_alternative(url)
+    {
+        executor.reporter.report(&Event::Message(
+            Severity::Warning,
+            format!("{} Going on with the next mirror...", failure.told()),
+        ));
+        let directory = root.directory(parent).ok();
+        first =
+            transfer.attempt(directory.and_then(|directory| {
+                partial::find(&directory, &partial, *sha256, executor.cancel)
+            }));
+    }
     let received = match first {
         Err(Failure {
             error,
@@ -246,6 +261,15 @@ fn acquire(
     Ok(Verified {
         path: directory.path().join(pending),
     })
+}
+
+impl Failure {
+    fn told(&self) -> String {
+        match &self.error {
+            AcquireError::Fetch(error) => error.to_string(),
+            error => error.to_string(),
+        }
+    }
 }
 
 /// The way of one artifact into its partial file.

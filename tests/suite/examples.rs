@@ -357,6 +357,8 @@ impl Place {
             manifests: &manifests,
             reporter: &self.heard,
             verification: None,
+            fetch: server,
+            credentials: None,
         };
         let name: ComponentName = component.parse().expect("a name");
         let loaded = session.load(&name, Requirement::EnabledTransfer);

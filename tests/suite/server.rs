@@ -39,6 +39,9 @@ pub(crate) struct Exchange {
     pub(crate) if_modified_since: Option<String>,
     pub(crate) range: Option<String>,
     pub(crate) if_range: Option<String>,
+    pub(crate) authorization: Option<String>,
+    /// `X-Key`.
+    pub(crate) key: Option<String>,
     pub(crate) status: u16,
 }
 
@@ -308,6 +311,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
     let if_none_match = header("If-None-Match");
     let if_modified_since = header("If-Modified-Since");
     let (range, if_range) = (header("Range"), header("If-Range"));
+    let (authorization, key) = (header("Authorization"), header("X-Key"));
     let mut state = lock(state);
     let scripted = match method {
         "GET" => state.scripts.get_mut(path).and_then(VecDeque::pop_front),
@@ -346,6 +350,8 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
         if_modified_since,
         range,
         if_range,
+        authorization,
+        key,
         status: answer.status,
     });
     drop(state);

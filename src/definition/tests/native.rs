@@ -214,8 +214,20 @@ const REFUSALS: &[(&str, &str)] = &[
         ":4:1: 'transfer.max_age' is not handled by this version\n  max_age = \"30d\"",
     ),
     (
-        "mirrors = []",
-        ":3:1: 'source.mirrors' is not handled by this version\n  mirrors = []",
+        "mirrors = [\"h\"]",
+        ":3:12: 'h' is no valid 'mirrors', which is an http://, https:// or file:/ URL without a password",
+    ),
+    (
+        "mirrors = [\"http://u:p@h\"]",
+        ":3:12: 'http://h with a login' is no valid 'mirrors', which is an http://, https:// or file:/ URL without a password",
+    ),
+    (
+        "headers = [\"Host: x\"]",
+        ":3:12: 'Host' is no valid 'headers', which is 'Name: value'",
+    ),
+    (
+        "credential = \"a/b\"",
+        ":3:14: 'a/b' is no valid 'credential', which is the name of a credential, or the absolute path of a file",
     ),
     (
         "[check]\nunits = []",

@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode};
 use super::super::retry::Retry;
 use super::super::{FetchError, Part, Range, Seams, Validators};
 use super::body::{self, BodyReader};
-use super::{Network, headers};
+use super::{Network, Sent, headers};
 
 /// What an answer says of its body.
 #[derive(Debug, Clone)]
@@ -63,6 +63,8 @@ pub(super) struct Steady {
     /// All of them, while they are few and those of a whole: they can simply be compared.
     head: Option<Vec<u8>>,
     retry: Retry,
+    /// What is shown to the server.
+    private: HeaderMap,
     /// When enough had come in last, and how much has since.
     since: Instant,
     fresh: u64,
@@ -77,6 +79,7 @@ impl Steady {
         response: reqwest::Response,
         first: Answer,
         retry: Retry,
+        private: HeaderMap,
     ) -> Self {
         Self {
             network: Arc::clone(network),
@@ -86,6 +89,7 @@ impl Steady {
             first,
             given: 0,
             retry,
+            private,
             since: Instant::now(),
             fresh: 0,
             failed: None,
@@ -143,13 +147,13 @@ impl Steady {
         let condition = range.map_or_else(HeaderMap::new, |range| {
             headers::partial(range, self.first.validators.as_ref())
         });
-        let asked = self.network.ask(
-            &Method::GET,
-            &self.url,
-            &condition,
-            &mut self.retry,
-            self.since,
-        );
+        let sent = Sent {
+            headers: &condition,
+            private: &self.private,
+        };
+        let asked = self
+            .network
+            .ask(&Method::GET, &self.url, sent, &mut self.retry, self.since);
         let response = asked?;
         if !response.status().is_success() && response.status() != StatusCode::RANGE_NOT_SATISFIABLE
         {
