@@ -65,6 +65,9 @@ pub(crate) struct Args {
     /// Downloads at a time (8 if not given)
     #[arg(long, value_name = "NUMBER", overrides_with = "jobs")]
     pub(crate) jobs: Option<usize>,
+    /// The most that all downloads together may use, in bytes per second (K, M, G: 1024, …)
+    #[arg(long, value_name = "RATE", overrides_with = "limit_rate")]
+    pub(crate) limit_rate: Option<String>,
     /// Milliseconds before a failed request is repeated for the first time (200 if not given)
     #[arg(
         long,

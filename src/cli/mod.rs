@@ -398,6 +398,7 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         transfer_source: settings.transfer_source.as_deref(),
     };
     let transport = Transport::new(HttpSettings {
+        limit_rate: settings.limit_rate,
         retry: settings.retry,
         cancel: cancel.clone(),
         ..HttpSettings::default()

@@ -7,6 +7,7 @@
 
 use std::env;
 use std::io::IsTerminal as _;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ pub(super) struct Settings {
     pub(super) activation: ActivationRequest,
     pub(super) patience: Patience,
     pub(super) jobs: usize,
+    pub(super) limit_rate: Option<NonZeroU64>,
     pub(super) retry: RetrySettings,
     pub(super) json: JsonFormat,
     pub(super) legend: Legend,
@@ -172,6 +174,7 @@ impl Settings {
                 .as_deref()
                 .map_or(Ok(Patience::For(WAIT)), patience)?,
             jobs: args.jobs.unwrap_or(JOBS).max(1),
+            limit_rate: args.limit_rate.as_deref().map_or(Ok(None), rate)?,
             retry: retry(args),
             json,
             legend: if args.no_legend {
@@ -279,6 +282,25 @@ fn instances_max(text: &str) -> Result<u64, UsageError> {
     text.parse().map_err(|_| {
         UsageError::new(format!(
             "Failed to parse --instances-max= parameter: {text}"
+        ))
+    })
+}
+
+/// `0` means no limit, as it does to curl(1) and others.
+fn rate(text: &str) -> Result<Option<NonZeroU64>, UsageError> {
+    let (digits, factor) = match text.chars().next_back() {
+        Some('k' | 'K') => (&text[..text.len() - 1], 1 << 10),
+        Some('m' | 'M') => (&text[..text.len() - 1], 1 << 20),
+        Some('g' | 'G') => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1_u64),
+    };
+    let rate = digits
+        .parse()
+        .ok()
+        .and_then(|number: u64| number.checked_mul(factor));
+    rate.map(NonZeroU64::new).ok_or_else(|| {
+        UsageError::new(format!(
+            "Failed to parse --limit-rate= parameter: {text} (expected bytes per second, like '500K' or '10M')"
         ))
     })
 }

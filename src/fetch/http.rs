@@ -8,9 +8,11 @@
 mod body;
 mod failure;
 mod headers;
+mod pace;
 mod steady;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::num::NonZeroU64;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,7 @@ use reqwest::header::{self, HeaderMap};
 use reqwest::{Client, Method, StatusCode, Url};
 
 use self::headers::{conditions, date, microseconds, retry_after, text, validators};
+use self::pace::Pace;
 use self::steady::{Answer, Steady};
 use super::retry::{Retry, RetrySettings};
 use super::{Body, Cancel, Fetch, FetchError, Part, Range, Request, Response, url};
@@ -35,6 +38,8 @@ pub struct HttpSettings {
     pub stall_rate: u64,
     /// How many redirects are followed for one URL.
     pub redirects: usize,
+    /// The most that all bodies together may bring, in bytes per second.
+    pub limit_rate: Option<NonZeroU64>,
     /// What becomes of failures that may pass.
     pub retry: RetrySettings,
     /// Ends running transfers.
@@ -50,6 +55,7 @@ impl Default for HttpSettings {
             stall_window: Duration::from_secs(60),
             stall_rate: 1024,
             redirects: 30,
+            limit_rate: None,
             retry: RetrySettings::default(),
             cancel: Cancel::new(),
         }
@@ -80,6 +86,7 @@ impl HttpFetch {
             runtime: Some(runtime),
             plain: OnceLock::new(),
             secure: OnceLock::new(),
+            pace: Pace::new(settings.limit_rate),
             settings,
         };
         Ok(Self {
@@ -201,6 +208,7 @@ struct Network {
     /// Without trusted roots: reading the system's takes many times longer than a plain http request.
     plain: OnceLock<Client>,
     secure: OnceLock<Client>,
+    pace: Pace,
     settings: HttpSettings,
 }
 

@@ -243,6 +243,33 @@ fn a_stalled_body_goes_on_over_another_connection() {
 }
 
 #[test]
+fn a_limit_on_the_rate_is_shared_by_all_bodies() {
+    let server = Server::new();
+    let payload = "0123456789abcdef".repeat(16 * 1024);
+    let files = [
+        ("app_1.raw", payload.as_str()),
+        ("two_1.raw", payload.as_str()),
+    ];
+    server.publish(&files);
+    let host = Host::with_app(&server);
+    let second = super::harness::app(&server.base, "", "").replace("app", "two");
+    host.write("etc/sysupdate.d/20-two.transfer", &second);
+    let begin = Instant::now();
+    host.run(&["update", "--limit-rate=256k"]).succeeds();
+    let took = begin.elapsed();
+    // Twice 256 KiB; the last piece of each body is not waited for.
+    assert!(took > Duration::from_millis(900), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(host.read("srv/target/two.raw") == payload);
+    for bad in ["fast", "", "-1", "1.5M", "99999999999G", "M"] {
+        host.run(&["list", &format!("--limit-rate={bad}")])
+            .fails()
+            .says("Failed to parse --limit-rate= parameter");
+    }
+    host.run(&["list", "--limit-rate=0"]).succeeds();
+}
+
+#[test]
 fn an_interrupt_ends_the_waiting() {
     let server = Server::new();
     server.publish(&[ONE]);

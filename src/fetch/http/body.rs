@@ -4,7 +4,7 @@
 //! error. The channel is shallow: [`DEPTH`] pieces of at most some 400 KiB (the HTTP library's largest read buffer).
 
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -43,9 +43,10 @@ pub(super) fn start(
         deadline: Instant::now() + window,
         in_window: 0,
     };
+    let shared = Arc::downgrade(&network);
     network
         .runtime()
-        .spawn(pump(source, sender, settings.cancel.clone()));
+        .spawn(pump(source, sender, settings.cancel.clone(), shared));
     BodyReader {
         receiver,
         current: Bytes::new(),
@@ -56,7 +57,12 @@ pub(super) fn start(
 }
 
 /// Moves pieces until the end, a failure, or nobody listens any more.
-async fn pump(mut source: Source, sender: mpsc::Sender<Piece>, cancel: Cancel) {
+async fn pump(
+    mut source: Source,
+    sender: mpsc::Sender<Piece>,
+    cancel: Cancel,
+    network: Weak<Network>,
+) {
     loop {
         let before = Instant::now();
         let permit = tokio::select! {
@@ -74,10 +80,25 @@ async fn pump(mut source: Source, sender: mpsc::Sender<Piece>, cancel: Cancel) {
             () = cancel.cancelled() => return,
             piece = source.next() => piece,
         };
-        let last = !matches!(piece, Piece::Data(_));
+        let bytes = match &piece {
+            Piece::Data(bytes) => Some(bytes.len() as u64),
+            _ => None,
+        };
         permit.send(piece);
-        if last {
-            return;
+        let Some(bytes) = bytes else { return };
+        // The task must not keep the runtime alive that it runs in.
+        let until = network
+            .upgrade()
+            .and_then(|network| network.pace.take(bytes, Instant::now()));
+        if let Some(until) = until {
+            let before = Instant::now();
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep_until(until) => {}
+            }
+            // Nor is what we ourselves hold back.
+            source.deadline += before.elapsed();
         }
     }
 }
