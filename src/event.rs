@@ -57,7 +57,7 @@ pub enum Event<'a> {
         /// Bytes so far.
         bytes: u64,
     },
-    /// The payload is complete, or given up.
+    /// The payload is complete, or given up. The last progress told was all that had come.
     TransferEnded {
         /// The name given at the start.
         name: &'a str,

@@ -68,6 +68,9 @@ pub(crate) struct Args {
     /// The most that all downloads together may use, in bytes per second (K, M, G: 1024, …)
     #[arg(long, value_name = "RATE", overrides_with = "limit_rate")]
     pub(crate) limit_rate: Option<String>,
+    /// Write progress as JSON lines to this file descriptor, a pipe or a file
+    #[arg(long, value_name = "FD", overrides_with = "progress_fd")]
+    pub(crate) progress_fd: Option<String>,
     /// Milliseconds before a failed request is repeated for the first time (200 if not given)
     #[arg(
         long,

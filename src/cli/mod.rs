@@ -12,6 +12,7 @@ mod update;
 mod vacuum;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ use crate::plan::{Reach, source};
 use crate::root::Root;
 use crate::session::{Requirement, Session, SessionError};
 use args::Args;
+use output::frontend::Frontend;
 use output::progress::Narrator;
 use settings::{Selection, Settings};
 
@@ -380,7 +382,9 @@ impl Context<'_> {
 }
 
 fn execute(verb: &Verb, settings: &Settings) -> Exit {
-    let narrator = Arc::new(Narrator::new(settings.talk));
+    let lines = settings.progress.as_ref().map(File::try_clone);
+    let frontend = Frontend::new(lines.and_then(Result::ok), settings.notify.as_deref());
+    let narrator = Arc::new(Narrator::new(settings.talk).with(frontend));
     let root = match open_root(settings.root.as_deref()) {
         Ok(root) => root,
         Err(text) => {

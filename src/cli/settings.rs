@@ -6,10 +6,13 @@
 )]
 
 use std::env;
+use std::fs::File;
 use std::io::IsTerminal as _;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
 
 use super::UsageError;
 use super::args::Args;
@@ -44,6 +47,8 @@ pub(super) struct Settings {
     pub(super) activation: ActivationRequest,
     pub(super) patience: Patience,
     pub(super) jobs: usize,
+    pub(super) progress: Option<File>,
+    pub(super) notify: Option<String>,
     pub(super) limit_rate: Option<NonZeroU64>,
     pub(super) retry: RetrySettings,
     pub(super) json: JsonFormat,
@@ -176,6 +181,8 @@ impl Settings {
             jobs: args.jobs.unwrap_or(JOBS).max(1),
             limit_rate: args.limit_rate.as_deref().map_or(Ok(None), rate)?,
             retry: retry(args),
+            progress: args.progress_fd.as_deref().map(progress).transpose()?,
+            notify: env::var("NOTIFY_SOCKET").ok(),
             json,
             legend: if args.no_legend {
                 Legend::Hidden
@@ -303,6 +310,22 @@ fn rate(text: &str) -> Result<Option<NonZeroU64>, UsageError> {
             "Failed to parse --limit-rate= parameter: {text} (expected bytes per second, like '500K' or '10M')"
         ))
     })
+}
+
+/// Opened once more by its name in /proc, so that ours can be set not to wait without that of the caller changing.
+fn progress(text: &str) -> Result<File, UsageError> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let number: u32 = text.parse().map_err(|_| {
+        UsageError::new(format!("Failed to parse --progress-fd= parameter: {text}"))
+    })?;
+    rustix::fs::open(format!("/proc/self/fd/{number}"), flags, Mode::empty())
+        .map(File::from)
+        .map_err(|error| {
+            let cause = std::io::Error::from(error);
+            UsageError::new(format!(
+                "Cannot write to the file descriptor of --progress-fd={text}: {cause}"
+            ))
+        })
 }
 
 fn patience(text: &str) -> Result<Patience, UsageError> {

@@ -225,7 +225,7 @@ impl Read for Counted<'_> {
         }
         let length = self.inner.read(buffer)?;
         self.bytes += length as u64;
-        if self.told.elapsed() >= PROGRESS_INTERVAL {
+        if length == 0 || self.told.elapsed() >= PROGRESS_INTERVAL {
             self.told = Instant::now();
             self.reporter.report(&Event::TransferProgress {
                 name: self.name,

@@ -4,6 +4,7 @@ mod choices;
 mod components;
 mod conflicts;
 mod examples;
+mod frontend;
 mod harness;
 mod http;
 mod layers;

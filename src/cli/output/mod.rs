@@ -1,5 +1,6 @@
 //! How results and talk look: tables and JSON from the same values, progress on stderr.
 
+pub(crate) mod frontend;
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod table;

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::frontend::Frontend;
 use crate::cli::settings::Talk;
 use crate::event::{Event, Reporter, Severity};
 
@@ -12,6 +13,7 @@ use crate::event::{Event, Reporter, Severity};
 pub(crate) struct Narrator {
     threshold: Severity,
     bars: Option<Bars>,
+    frontend: Frontend,
 }
 
 struct Bars {
@@ -28,7 +30,13 @@ impl Narrator {
         Self {
             threshold: talk.threshold,
             bars,
+            frontend: Frontend::default(),
         }
+    }
+
+    /// Tells programs as well.
+    pub(crate) fn with(self, frontend: Frontend) -> Self {
+        Self { frontend, ..self }
     }
 
     /// Says what went wrong; `--quiet` does not silence it.
@@ -39,6 +47,7 @@ impl Narrator {
 
 impl Reporter for Narrator {
     fn report(&self, event: &Event<'_>) {
+        self.frontend.hear(event);
         if event.severity() < self.threshold {
             return;
         }
