@@ -15,7 +15,7 @@ use crate::install::marks::MarksError;
 use crate::install::{choice, marks};
 use crate::inventory::files::{self, FilesError, Side};
 use crate::inventory::link::{self, LinkError, LinkState};
-use crate::inventory::remote::{Manifests, RemoteError};
+use crate::inventory::remote::{Demand, Manifests, RemoteError};
 use crate::inventory::{self, Instance, Inventory, Location, Provenance, State};
 use crate::plan::{Reach, source, target};
 use crate::resolve::{Knowledge, Resolution};
@@ -134,7 +134,11 @@ impl Session<'_> {
         }
         if let Some(verification) = self.verification {
             for transfer in &mut component.transfers {
-                transfer.verification = verification;
+                transfer.verification = match verification {
+                    Verification::Skip => Verification::Skip,
+                    // It is turned on; how is for the definition to say.
+                    _ => transfer.authentication.scheme,
+                };
             }
         }
         Ok(component)
@@ -235,7 +239,13 @@ impl Session<'_> {
 
     fn available(&self, transfer: &Transfer) -> Result<Vec<Instance>, SessionError> {
         Ok(match source(transfer) {
-            BlobSource::Url(source) => self.manifests.list(source, transfer.verification)?,
+            BlobSource::Url(source) => {
+                let demand = Demand {
+                    verification: transfer.verification,
+                    authentication: &transfer.authentication,
+                };
+                self.manifests.list(source, demand)?
+            }
             BlobSource::Directory(source) => {
                 files::list(self.root, &source.path, &source.patterns, Side::Source)?
             }
@@ -293,7 +303,7 @@ fn distrust(installed: &mut [Instance], available: &[Instance], verification: Ve
             .find(|offered| offered.metadata.version == pending.metadata.version);
         let holds = match offered.and_then(|offered| offered.metadata.sha256) {
             Some(expected) => expected == sha256,
-            None => then == Verification::OpenPgp || verification == Verification::Skip,
+            None => then == verification || verification == Verification::Skip,
         };
         if !holds {
             pending.state = State::Partial;

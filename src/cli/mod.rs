@@ -35,7 +35,6 @@ use crate::fetch::{Cancel, HttpSettings, Transport};
 use crate::host::Host;
 use crate::install::Executor;
 use crate::install::lock::Lock;
-use crate::inventory::cache::Cache;
 use crate::inventory::remote::{Manifests, Policy};
 use crate::plan::{Reach, source};
 use crate::root::Root;
@@ -414,7 +413,7 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         now: present(),
         zone: TimeZone::system,
     };
-    let manifests = Manifests::new(&transport, Cache::new(&root), policy, &narrator);
+    let manifests = Manifests::new(&transport, &root, policy, &narrator);
     let context = Context {
         settings,
         root: &root,
@@ -465,16 +464,18 @@ fn plain_name(name: &ComponentName) -> Option<String> {
 
 /// How the manifests of these transfers are authenticated, in one word.
 fn verification<'a>(transfers: impl IntoIterator<Item = &'a Transfer>) -> &'static str {
-    let mut urls = transfers
+    let ways: Vec<Verification> = transfers
         .into_iter()
         .filter(|transfer| matches!(source(transfer), BlobSource::Url(_)))
-        .peekable();
-    if urls.peek().is_none() {
-        "local"
-    } else if urls.any(|transfer| transfer.verification == Verification::Skip) {
-        "unsigned"
-    } else {
-        "openpgp"
+        .map(|transfer| transfer.verification)
+        .collect();
+    let uses = |way| ways.contains(&way);
+    match (uses(Verification::OpenPgp), uses(Verification::Minisign)) {
+        _ if uses(Verification::Skip) => "unsigned",
+        (false, false) => "local",
+        (true, false) => "openpgp",
+        (false, true) => "minisign",
+        (true, true) => "openpgp and minisign",
     }
 }
 

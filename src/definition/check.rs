@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::draft::{Draft, End, PathSetting, RelativeTo, ResourceType};
 use super::error::DefinitionError;
+use super::search::DIRECTORIES;
 use super::transfer::{
-    BlobSource, DirectorySource, FileTarget, Origin, Route, SourceCredential, Transfer, UrlSource,
+    Authentication, BlobSource, DirectorySource, FileTarget, Keys, Origin, Route, SourceCredential,
+    Transfer, UrlSource, Verification,
 };
 use super::value;
 use crate::event::{Event, Reporter, Severity};
@@ -17,6 +19,8 @@ pub(super) struct Check<'a> {
     pub(super) id: &'a str,
     /// The main file, as shown in messages.
     pub(super) file: &'a Path,
+    /// What the usual files with public keys are called, without directory and suffix.
+    pub(super) key_name: &'a str,
     pub(super) syntax: Syntax,
     /// `--transfer-source=`.
     pub(super) transfer_source: Option<&'a Path>,
@@ -43,6 +47,7 @@ impl Check<'_> {
         let (source, target) = self.types(&draft)?;
         self.source(&draft, source)?;
         self.target(&mut draft, target)?;
+        let (verification, authentication) = self.authentication(&mut draft)?;
         let instances_max = draft
             .instances_max
             .unwrap_or(if target == ResourceType::Partition {
@@ -62,7 +67,8 @@ impl Check<'_> {
             range: draft.range,
             skip: draft.skip,
             protected: draft.protected,
-            verification: draft.verification,
+            verification,
+            authentication,
             changelog: draft.changelog,
             appstream: draft.appstream,
             features: draft.features,
@@ -70,6 +76,46 @@ impl Check<'_> {
             remove_temporary: draft.remove_temporary,
             activation: draft.activation,
         })
+    }
+
+    /// How the manifest is authenticated. Of our own keys, so that nothing of systemd's order applies.
+    fn authentication(
+        &self,
+        draft: &mut Draft,
+    ) -> Result<(Verification, Authentication), DefinitionError> {
+        let verification = if draft.verified {
+            draft.scheme
+        } else {
+            Verification::Skip
+        };
+        if let (Verification::Skip, Some(max_age)) = (verification, &draft.max_age) {
+            return Err(DefinitionError::Refused {
+                origin: max_age.origin.clone(),
+                message:
+                    "a manifest's age is that of its signature, but verification is turned off: \
+                          remove one of the two settings"
+                        .to_owned(),
+            });
+        }
+        let listed = std::mem::take(&mut draft.keys);
+        let keys = if listed.is_empty() {
+            let file = format!("sysupdate/keys/{}.pub", self.key_name);
+            Keys::Usual(
+                DIRECTORIES
+                    .iter()
+                    .map(|directory| Path::new(directory).join(&file))
+                    .collect(),
+            )
+        } else {
+            Keys::Listed(listed)
+        };
+        let authentication = Authentication {
+            scheme: draft.scheme,
+            keys,
+            threshold: draft.threshold,
+            max_age: draft.max_age.take(),
+        };
+        Ok((verification, authentication))
     }
 
     /// Checks 1 to 5. (Check 4, a type for partitions, has nothing to decide here.)

@@ -3,6 +3,7 @@
 //! Filled by the key table, judged by [`super::check`].
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::transfer::{Activation, Located, Overrides, SourceAccess, Verification};
 use crate::pattern::Patterns;
@@ -17,7 +18,13 @@ pub(super) struct Draft {
     pub(super) range: Option<Located<VersionRange>>,
     pub(super) skip: Vec<Located<Version>>,
     pub(super) protected: Vec<Version>,
-    pub(super) verification: Verification,
+    /// Whether the manifest is authenticated at all.
+    pub(super) verified: bool,
+    /// How it is, if it is.
+    pub(super) scheme: Verification,
+    pub(super) keys: Vec<PathBuf>,
+    pub(super) threshold: usize,
+    pub(super) max_age: Option<Located<Duration>>,
     pub(super) changelog: Vec<String>,
     pub(super) appstream: Vec<String>,
     pub(super) features: Vec<String>,
@@ -42,7 +49,11 @@ impl Default for Draft {
             range: None,
             skip: Vec::new(),
             protected: Vec::new(),
-            verification: Verification::OpenPgp,
+            verified: true,
+            scheme: Verification::OpenPgp,
+            keys: Vec::new(),
+            threshold: 1,
+            max_age: None,
             changelog: Vec::new(),
             appstream: Vec::new(),
             features: Vec::new(),

@@ -31,8 +31,14 @@ const INTEGER: &str = "an unsigned integer";
 const TYPE: &str = "one of url-file, url-tar, tar, regular-file, directory, subvolume, partition";
 const RELATIVE_TO: &str = "one of root, esp, xbootldr, boot, explicit";
 const UNIT: &str = "the name of a unit";
-/// Handled: `openpgp`, `none`; see [`super::toml`] for what else the product knows.
-const VERIFY: Kind = Kind::Choice(&[("openpgp", "yes"), ("none", "no")]);
+/// The native form says in one word what systemd's form says with `Verify=` and `X-Signature=`.
+const VERIFY: Kind = Kind::Choice(&[
+    ("openpgp", "openpgp"),
+    ("minisign", "minisign"),
+    ("none", UNVERIFIED),
+]);
+/// No text of systemd's form: what `X-Signature=` means there is only which signature is looked for.
+const UNVERIFIED: &str = "\0none";
 
 type Setting = Key<Draft>;
 
@@ -124,18 +130,83 @@ const KEYS: &[Setting] = &[
     Setting::new(
         TRANSFER,
         "Verify",
-        &["verify"],
-        VERIFY,
-        "a boolean",
+        &[],
+        Kind::Boolean,
+        BOOLEAN,
         |draft, raw, _| {
-            draft.verification = if boolean(raw)? {
-                Verification::OpenPgp
-            } else {
-                Verification::Skip
-            };
+            draft.verified = boolean(raw)?;
             Ok(())
         },
     ),
+    Setting::new(
+        TRANSFER,
+        "X-Signature",
+        &["verify"],
+        VERIFY,
+        "one of openpgp, minisign",
+        |draft, raw, _| {
+            match raw {
+                "openpgp" => draft.scheme = Verification::OpenPgp,
+                "minisign" => draft.scheme = Verification::Minisign,
+                UNVERIFIED => draft.verified = false,
+                _ => return Err(Fault::Unparsable(value::Errno::Invalid)),
+            }
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.scheme = Verification::OpenPgp)
+    .ours(),
+    Setting::new(
+        TRANSFER,
+        "X-Keys",
+        &["keys"],
+        Kind::Words,
+        "an absolute path of a file with public keys",
+        |draft, raw, scope| {
+            let path = scope.expand(raw, PATH_LIMIT)?;
+            if !value::is_normalized_absolute(&path) || path.ends_with('/') {
+                return Err(Fault::NotNormalized(path));
+            }
+            if draft.keys.len() >= KEYS_LIMIT {
+                return Err(Fault::TooMany(KEYS_LIMIT));
+            }
+            draft.keys.push(path.into());
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.keys.clear())
+    .ours(),
+    Setting::new(
+        TRANSFER,
+        "X-Threshold",
+        &["threshold"],
+        Kind::Integer,
+        "a number of keys from 1 to 16",
+        |draft, raw, _| {
+            let count = value::integer(raw).map_err(Fault::Unparsable)?;
+            draft.threshold = usize::try_from(count)
+                .ok()
+                .filter(|count| (1..=KEYS_LIMIT).contains(count))
+                .ok_or(Fault::Unparsable(value::Errno::OutOfRange))?;
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.threshold = 1)
+    .ours(),
+    Setting::new(
+        TRANSFER,
+        "X-MaxAge",
+        &["max_age"],
+        Kind::Text,
+        "a time span, as \"30d\" or \"2 weeks\"",
+        |draft, raw, scope| {
+            let span = value::span(raw).map_err(Fault::Unparsable)?;
+            draft.max_age = Some(scope.locate(span));
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.max_age = None)
+    .ours(),
     Setting::new(
         TRANSFER,
         "ChangeLog",
@@ -178,10 +249,6 @@ const KEYS: &[Setting] = &[
         },
     )
     .resetting(|draft, _| draft.requisite_features.clear()),
-    Setting::planned(TRANSFER, "X-Signature", &[]),
-    Setting::planned(TRANSFER, "X-Keys", &["keys"]),
-    Setting::planned(TRANSFER, "X-Threshold", &["threshold"]),
-    Setting::planned(TRANSFER, "X-MaxAge", &["max_age"]),
     Setting::new(
         SOURCE,
         "Type",
@@ -609,6 +676,9 @@ pub(super) const NAME_LIMIT: usize = 255;
 
 /// Longest expansion of a value that systemd does not bound, in bytes.
 pub(super) const TEXT_LIMIT: usize = 1 << 20;
+
+/// Most files with keys, and most keys that can be asked for.
+const KEYS_LIMIT: usize = 16;
 
 /// Most patterns of one source or target.
 const PATTERN_LIMIT: usize = 1024;

@@ -141,7 +141,7 @@ impl Loader<'_> {
         }
         let mut transfers = Vec::with_capacity(found.len());
         for file in &found {
-            transfers.push(self.transfer(&search, file, suffix, &features)?);
+            transfers.push(self.transfer(name, &search, file, suffix, &features)?);
         }
         if let (Some(path), ComponentName::Named(name)) = (native, name) {
             let bytes = self.read(&path, NATIVE_LIMIT)?;
@@ -215,6 +215,7 @@ impl Loader<'_> {
 
     fn transfer(
         &self,
+        name: &ComponentName,
         search: &Search<'_>,
         file: &Found,
         suffix: &str,
@@ -232,6 +233,10 @@ impl Loader<'_> {
         let check = Check {
             id: &file.stem,
             file: &self.shown(&file.path),
+            key_name: match name {
+                ComponentName::Default => "default",
+                ComponentName::Named(name) => name,
+            },
             syntax: Syntax::Systemd,
             transfer_source: self.transfer_source,
             reporter: search.reporter,

@@ -71,6 +71,7 @@ impl File<'_> {
         let check = Check {
             id: self.name,
             file: self.path,
+            key_name: self.name,
             syntax: Syntax::Native,
             transfer_source: None,
             reporter: self.reporter,
@@ -310,9 +311,6 @@ fn raw_values(
         (Kind::Choice(words), DeValue::String(string)) => {
             match words.iter().find(|(word, _)| word == string) {
                 Some((_, raw)) => one((*raw).to_owned()),
-                None if entry.name == "verify" && string == "minisign" => {
-                    Err(text.unhandled(entry, "verify = \"minisign\""))
-                }
                 None => Err(wrong(&choices(words), start)),
             }
         }
@@ -332,11 +330,15 @@ fn raw_values(
 }
 
 fn choices(words: &[(&str, &str)]) -> String {
-    words
+    let words: Vec<String> = words
         .iter()
         .map(|(word, _)| format!("\"{word}\""))
-        .collect::<Vec<_>>()
-        .join(" or ")
+        .collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
 }
 
 /// The text of a file, and its lines for messages.

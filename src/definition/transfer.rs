@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::metadata::Uuid;
 use crate::pattern::Patterns;
@@ -52,8 +53,10 @@ pub struct Transfer {
     pub skip: Vec<Located<Version>>,
     /// Versions never to remove (`ProtectVersion=`).
     pub protected: Vec<Version>,
-    /// How the manifest is authenticated (`Verify=`).
+    /// How the manifest is authenticated (`Verify=`, `X-Signature=`).
     pub verification: Verification,
+    /// What an authenticated manifest has to show.
+    pub authentication: Authentication,
     /// URLs of change logs; `@v` stands for the version (`ChangeLog=`).
     pub changelog: Vec<String>,
     /// URLs of `AppStream` metadata (`AppStream=`).
@@ -79,8 +82,44 @@ pub struct Transfer {
 pub enum Verification {
     /// By a detached `OpenPGP` signature over it.
     OpenPgp,
+    /// By detached minisign signatures over it.
+    Minisign,
     /// Not at all: the definition says so.
     Skip,
+}
+
+impl Verification {
+    /// The word in definitions, listings and provenance.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::OpenPgp => "openpgp",
+            Self::Minisign => "minisign",
+            Self::Skip => "none",
+        }
+    }
+}
+
+/// What an authenticated manifest has to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authentication {
+    /// What verification means here while nobody turns it off: never [`Verification::Skip`] (`X-Signature=`).
+    pub scheme: Verification,
+    /// Whose signatures count (`X-Keys=`).
+    pub keys: Keys,
+    /// By so many distinct keys it must be signed, at least 1 (`X-Threshold=`).
+    pub threshold: usize,
+    /// It must not have been signed longer ago (`X-MaxAge=`).
+    pub max_age: Option<Located<Duration>>,
+}
+
+/// Whose signatures count. All paths are inner ones.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Keys {
+    /// The keys in all of these files.
+    Listed(Vec<PathBuf>),
+    /// The usual ones. For minisign those in the first of these files that exists, for `OpenPGP` the host's keyrings.
+    Usual(Vec<PathBuf>),
 }
 
 /// The allowed pairs of source and target: a bad pair cannot be built.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use crate::metadata::Uuid;
 
@@ -68,6 +69,44 @@ fn unsigned(text: &str) -> Result<u64, Errno> {
         _ => (text, 10),
     };
     number(digits, radix)
+}
+
+/// A time span (systemd.time(7)): numbers with units, `1h 30min`, seconds where there is none; not zero, no fractions.
+pub(super) fn span(text: &str) -> Result<Duration, Errno> {
+    let mut seconds: u64 = 0;
+    let mut rest = text.trim_ascii();
+    if rest.is_empty() {
+        return Err(Errno::Invalid);
+    }
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (count, behind) = rest.split_at(digits);
+        let behind = behind.trim_ascii_start();
+        let letters = behind.len()
+            - behind
+                .trim_start_matches(|c: char| c.is_ascii_alphabetic())
+                .len();
+        let (unit, behind) = behind.split_at(letters);
+        let unit = match unit {
+            "" if behind.is_empty() => 1,
+            "" => return Err(Errno::Invalid),
+            unit => UNITS
+                .iter()
+                .find(|(names, _)| names.contains(&unit))
+                .map(|(_, length)| *length)
+                .ok_or(Errno::Invalid)?,
+        };
+        seconds = number(count, 10)?
+            .checked_mul(unit)
+            .and_then(|length| seconds.checked_add(length))
+            .filter(|seconds| *seconds <= SPAN_LIMIT)
+            .ok_or(Errno::OutOfRange)?;
+        rest = behind.trim_ascii_start();
+    }
+    if seconds == 0 {
+        return Err(Errno::OutOfRange);
+    }
+    Ok(Duration::from_secs(seconds))
 }
 
 /// Digits only, no sign (which the standard library would accept).
@@ -254,6 +293,21 @@ pub(super) fn is_partition_type(text: &str) -> bool {
     }
 }
 
+/// Units of time and their length in seconds; months and years as systemd counts them.
+#[rustfmt::skip]
+const UNITS: &[(&[&str], u64)] = &[
+    (&["s", "sec", "second", "seconds"], 1),
+    (&["m", "min", "minute", "minutes"], 60),
+    (&["h", "hr", "hour", "hours"], 3600),
+    (&["d", "day", "days"], 86_400),
+    (&["w", "week", "weeks"], 604_800),
+    (&["M", "month", "months"], 2_629_800),
+    (&["y", "year", "years"], 31_557_600),
+];
+
+/// The longest time span in seconds: a thousand years, so that no sum with a date overflows.
+const SPAN_LIMIT: u64 = 1000 * 31_557_600;
+
 /// Longest path that the kernel takes, in bytes.
 pub(super) const PATH_LIMIT: usize = 4095;
 
@@ -317,6 +371,30 @@ mod tests {
             ("0é", Err(Errno::Invalid)),
         ] {
             assert_eq!(integer(text), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn time_spans_are_sums_of_units() {
+        for (text, seconds) in [
+            ("30d", Ok(30 * 86_400)),
+            ("1h 30min", Ok(5400)),
+            ("2 weeks", Ok(1_209_600)),
+            ("90", Ok(90)),
+            (" 1d12h ", Ok(129_600)),
+            ("1M", Ok(2_629_800)),
+            ("0", Err(Errno::OutOfRange)),
+            ("1001y", Err(Errno::OutOfRange)),
+            ("99999999999999999999d", Err(Errno::OutOfRange)),
+            ("", Err(Errno::Invalid)),
+            ("d", Err(Errno::Invalid)),
+            ("5 fortnights", Err(Errno::Invalid)),
+            ("1.5h", Err(Errno::Invalid)),
+            ("-1d", Err(Errno::Invalid)),
+            ("1 2", Err(Errno::Invalid)),
+            ("1é", Err(Errno::Invalid)),
+        ] {
+            assert_eq!(span(text), seconds.map(Duration::from_secs), "{text}");
         }
     }
 

@@ -46,11 +46,7 @@ impl Provenance {
 
 impl fmt::Display for Provenance {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verification = match self.verification {
-            Verification::OpenPgp => "openpgp",
-            Verification::Skip => "none",
-        };
-        write!(formatter, "{} {verification}", self.sha256)
+        write!(formatter, "{} {}", self.sha256, self.verification.word())
     }
 }
 
@@ -59,11 +55,11 @@ impl FromStr for Provenance {
 
     fn from_str(text: &str) -> Result<Self, MetadataError> {
         let (digest, verification) = text.split_once(' ').unwrap_or((text, ""));
-        let verification = if verification == "openpgp" {
-            Verification::OpenPgp
-        } else {
-            Verification::Skip
-        };
+        let known = [Verification::OpenPgp, Verification::Minisign];
+        let verification = known
+            .into_iter()
+            .find(|known| known.word() == verification)
+            .unwrap_or(Verification::Skip);
         Ok(Self {
             sha256: digest.parse()?,
             verification,

@@ -2,6 +2,9 @@
 //!
 //! A manifest is fetched once per URL and run, and only in full when it has changed since the last run.
 
+mod authority;
+mod error;
+
 use std::collections::HashMap;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
@@ -12,99 +15,20 @@ use jiff::tz::TimeZone;
 
 use super::cache::{Cache, Document};
 use super::{Instance, Location, State};
-use crate::definition::transfer::{UrlSource, Verification};
+use crate::definition::transfer::{Authentication, Keys, UrlSource, Verification};
 use crate::event::{Event, Reporter, Severity};
 use crate::fetch::{self, Fetch, FetchError, Request, Response, Validators};
+use crate::root::Root;
 use crate::unpack::{Decoder, Format};
-use crate::verify::keyring::{self, KeyringError};
-use crate::verify::manifest::{Finding, Manifest, ManifestError, PastMarker};
-use crate::verify::openpgp::{self, Keyring, OpenPgpError};
+use crate::verify::manifest::{Finding, Manifest};
 use crate::verify::reader::Limited;
+use authority::{Authority, Loaded};
+pub use error::{Age, RemoteError};
 
 /// The largest manifest that is read, packed or unpacked, in bytes.
 pub const MANIFEST_LIMIT: u64 = 64 * 1024 * 1024;
-/// The largest signature file that is read, in bytes.
-pub const SIGNATURE_LIMIT: u64 = 1024 * 1024;
 /// How long a cached manifest is asked about before it is fetched in full again, in seconds.
 const CACHE_LIFE: i64 = 24 * 60 * 60;
-/// Where a signature is looked for, in this order (compat 2, B7.2).
-const SIGNATURE_SUFFIXES: [&str; 4] = [".sha256.asc", ".sha256.gpg", ".gpg", ".asc"];
-
-/// Why a source cannot be listed.
-#[derive(Debug, thiserror::Error)]
-pub enum RemoteError {
-    /// The manifest cannot be fetched.
-    #[error("cannot fetch the manifest: Failed to retrieve image file.{}", if .0.is_not_found() { " (Wrong URL?)" } else { "" })]
-    Fetch(#[source] FetchError),
-    /// The manifest is too large, packed or unpacked.
-    #[error(
-        "Failed to read manifest file from child: Argument list too long ('{0}' is larger than 64 MiB)"
-    )]
-    TooLarge(String),
-    /// The manifest breaks off, cannot be unpacked, or is too large.
-    #[error("cannot read the manifest '{url}'")]
-    Read {
-        /// Its URL.
-        url: String,
-        /// The cause.
-        source: io::Error,
-    },
-    /// No signature file exists, or it cannot be fetched.
-    #[error("Failed to retrieve signature file, cannot verify. (Try --verify=no?)")]
-    NoSignature(#[source] FetchError),
-    /// The signature file breaks off or is too large.
-    #[error("Failed to retrieve signature file, cannot verify. (Try --verify=no?)")]
-    ReadSignature(#[source] io::Error),
-    /// There is nothing to verify signatures with.
-    #[error(transparent)]
-    Keyring(#[from] KeyringError),
-    /// The signature does not hold.
-    #[error("cannot trust the manifest '{url}'")]
-    Signature {
-        /// Its URL.
-        url: String,
-        /// The cause.
-        source: OpenPgpError,
-    },
-    /// The manifest's text is malformed.
-    #[error("cannot use the manifest '{url}'")]
-    Manifest {
-        /// Its URL.
-        url: String,
-        /// The cause.
-        source: ManifestError,
-    },
-    /// The manifest says itself that it has expired.
-    #[error(transparent)]
-    Stale(#[from] PastMarker),
-    /// The user interrupted the run.
-    #[error("interrupted")]
-    Cancelled,
-}
-
-impl RemoteError {
-    /// What the user can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NoSignature(error) if error.is_not_found() => Some(
-                "looked for beside the manifest: .sha256.asc, .sha256.gpg, .gpg, .asc. If the publisher signs nothing, \
-                 `Verify=no` in the definition (native: `verify = \"none\"`) accepts the manifest unauthenticated",
-            ),
-            Self::Stale(_) => {
-                Some("the publisher has not renewed the manifest; ask, or check this host's clock")
-            }
-            Self::Fetch(_) => {
-                Some("nothing was changed; `--offline` works with what is on this host")
-            }
-            Self::Cancelled => Some("nothing was changed; the next run resumes with what is here"),
-            Self::Keyring(_) => Some(
-                "install the publisher's key: `gpg --export KEY > /etc/systemd/import-pubring.pgp`",
-            ),
-            _ => None,
-        }
-    }
-}
 
 /// Whether a manifest past its `BEST-BEFORE` marker is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -129,34 +53,67 @@ pub struct Policy {
     pub zone: fn() -> TimeZone,
 }
 
+/// How a manifest has to be authenticated.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand<'t> {
+    /// What decides: not what [`Authentication::scheme`] says, when verification is turned off.
+    pub verification: Verification,
+    /// What it has to show.
+    pub authentication: &'t Authentication,
+}
+
 /// The manifests of a run.
 pub struct Manifests<'a> {
     fetch: &'a dyn Fetch,
+    root: &'a Root,
     cache: Cache<'a>,
     policy: Policy,
     reporter: &'a dyn Reporter,
-    keyring: Mutex<Option<Arc<Keyring>>>,
-    seen: Mutex<HashMap<Key, Arc<Manifest>>>,
+    loaded: Loaded,
+    obtained: Mutex<HashMap<Key, Arc<Obtained>>>,
 }
 
-type Key = (String, String, Verification);
+/// What makes one judgement of a manifest hold for another transfer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    /// As written (compat 2, B6.1): another spelling is another source.
+    base: String,
+    manifest: String,
+    verification: Verification,
+    keys: Keys,
+    threshold: usize,
+}
+
+/// A manifest that is authenticated as was asked for.
+struct Obtained {
+    manifest: Manifest,
+    /// When it was signed, as far as that is known.
+    signed: Option<Timestamp>,
+}
+
+/// The bytes of one, and the same.
+struct Bytes {
+    manifest: Vec<u8>,
+    signed: Option<Timestamp>,
+}
 
 impl<'a> Manifests<'a> {
-    /// Prepares for a run; nothing is fetched yet.
+    /// Prepares for a run; nothing is fetched yet. Keys and caches lie below the root.
     #[must_use]
     pub fn new(
         fetch: &'a dyn Fetch,
-        cache: Cache<'a>,
+        root: &'a Root,
         policy: Policy,
         reporter: &'a dyn Reporter,
     ) -> Self {
         Self {
             fetch,
-            cache,
+            root,
+            cache: Cache::new(root),
             policy,
             reporter,
-            keyring: Mutex::default(),
-            seen: Mutex::default(),
+            loaded: Loaded::default(),
+            obtained: Mutex::default(),
         }
     }
 
@@ -167,9 +124,15 @@ impl<'a> Manifests<'a> {
     pub fn list(
         &self,
         source: &UrlSource,
-        verification: Verification,
+        demand: Demand<'_>,
     ) -> Result<Vec<Instance>, RemoteError> {
-        let manifest = self.obtain(source, verification)?;
+        let url = fetch::url::join(&source.base, &source.manifest).map_err(RemoteError::Fetch)?;
+        let obtained = self.obtain(&url, source, demand)?;
+        self.check_age(&url, obtained.signed, demand)?;
+        Self::instances(source, &obtained.manifest)
+    }
+
+    fn instances(source: &UrlSource, manifest: &Manifest) -> Result<Vec<Instance>, RemoteError> {
         let mut instances = Vec::new();
         for entry in manifest.entries() {
             let Some(mut metadata) = source.patterns.match_path(entry.name).metadata else {
@@ -200,31 +163,47 @@ impl<'a> Manifests<'a> {
 
     fn obtain(
         &self,
+        url: &str,
         source: &UrlSource,
-        verification: Verification,
-    ) -> Result<Arc<Manifest>, RemoteError> {
-        let key = (source.base.clone(), source.manifest.clone(), verification);
-        if let Some(manifest) = lock(&self.seen).get(&key) {
-            return Ok(Arc::clone(manifest));
-        }
-        let url = fetch::url::join(&source.base, &source.manifest).map_err(RemoteError::Fetch)?;
-        self.say(Severity::Debug, format!("Acquiring manifest file {url}…"));
-        let document = match self
-            .cache
-            .load(&url)
-            .filter(|cached| self.is_recent(cached))
-        {
-            Some(cached) => self.revalidated(&url, cached, verification)?,
-            None => self.fresh(&url, verification)?,
+        demand: Demand<'_>,
+    ) -> Result<Arc<Obtained>, RemoteError> {
+        let key = Key {
+            base: source.base.clone(),
+            manifest: source.manifest.clone(),
+            verification: demand.verification,
+            keys: demand.authentication.keys.clone(),
+            threshold: demand.authentication.threshold,
         };
-        let manifest = Manifest::parse(document).map_err(|source| RemoteError::Manifest {
-            url: url.clone(),
-            source,
-        })?;
+        if let Some(obtained) = lock(&self.obtained).get(&key) {
+            return Ok(Arc::clone(obtained));
+        }
+        self.say(Severity::Debug, format!("Acquiring manifest file {url}…"));
+        let cached = self.cache.load(url).filter(|cached| self.is_recent(cached));
+        let first = match cached {
+            Some(cached) => self.revalidated(url, cached, demand),
+            None => self.fresh(url, demand),
+        };
+        let document = match first {
+            // The publisher may have replaced one of the two between the requests.
+            Err(error) if error.is_mismatch() => {
+                let text = format!("{url} and its signature do not agree, fetching both again.");
+                self.say(Severity::Debug, text);
+                self.fresh(url, demand)?
+            }
+            other => other?,
+        };
+        let manifest =
+            Manifest::parse(document.manifest).map_err(|source| RemoteError::Manifest {
+                url: url.to_owned(),
+                source,
+            })?;
         self.check_freshness(&manifest)?;
-        let manifest = Arc::new(manifest);
-        lock(&self.seen).insert(key, Arc::clone(&manifest));
-        Ok(manifest)
+        let obtained = Arc::new(Obtained {
+            manifest,
+            signed: document.signed,
+        });
+        lock(&self.obtained).insert(key, Arc::clone(&obtained));
+        Ok(obtained)
     }
 
     /// Asks whether the cached document still is the server's. One that fails its verification although it is
@@ -233,32 +212,37 @@ impl<'a> Manifests<'a> {
         &self,
         url: &str,
         cached: Document,
-        verification: Verification,
-    ) -> Result<Vec<u8>, RemoteError> {
+        demand: Demand<'_>,
+    ) -> Result<Bytes, RemoteError> {
         let request = Request {
             url,
             validators: Some(&cached.validators),
             range: None,
         };
         match self.fetch.open(&request).map_err(fetch_error)? {
-            Response::Body(body) => self.complete(url, body, verification),
+            Response::Body(body) => self.complete(url, body, demand),
             Response::NotModified => {
                 self.say(Severity::Debug, format!("{url} is unchanged."));
-                match (verification, &cached.signature) {
-                    (Verification::Skip, _) => Ok(cached.manifest),
-                    (Verification::OpenPgp, Some(signature)) => {
-                        match self.verify(url, &cached.manifest, signature) {
-                            Ok(()) => Ok(cached.manifest),
-                            Err(_) => self.fresh(url, verification),
-                        }
+                let signed = match (demand.verification, &cached.signature) {
+                    (Verification::Skip, _) => Ok(None),
+                    (_, Some(signature)) => {
+                        self.authority()
+                            .judge(url, &cached.manifest, signature, demand)
                     }
-                    (Verification::OpenPgp, None) => self.fresh(url, verification),
+                    (_, None) => return self.fresh(url, demand),
+                };
+                match signed {
+                    Ok(signed) => Ok(Bytes {
+                        manifest: cached.manifest,
+                        signed,
+                    }),
+                    Err(_) => self.fresh(url, demand),
                 }
             }
         }
     }
 
-    fn fresh(&self, url: &str, verification: Verification) -> Result<Vec<u8>, RemoteError> {
+    fn fresh(&self, url: &str, demand: Demand<'_>) -> Result<Bytes, RemoteError> {
         match self
             .fetch
             .open(&Request {
@@ -268,7 +252,7 @@ impl<'a> Manifests<'a> {
             })
             .map_err(fetch_error)?
         {
-            Response::Body(body) => self.complete(url, body, verification),
+            Response::Body(body) => self.complete(url, body, demand),
             // Nothing conditional was asked.
             Response::NotModified => Err(RemoteError::Fetch(FetchError::Status {
                 url: url.to_owned(),
@@ -282,8 +266,8 @@ impl<'a> Manifests<'a> {
         &self,
         url: &str,
         body: fetch::Body,
-        verification: Verification,
-    ) -> Result<Vec<u8>, RemoteError> {
+        demand: Demand<'_>,
+    ) -> Result<Bytes, RemoteError> {
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::FileTooLarge => RemoteError::TooLarge(url.to_owned()),
             _ => read_error(source, |source| RemoteError::Read {
@@ -292,15 +276,14 @@ impl<'a> Manifests<'a> {
             }),
         };
         let manifest = unpacked(body.reader, MANIFEST_LIMIT).map_err(failed)?;
-        let signature = match verification {
-            Verification::Skip => None,
-            Verification::OpenPgp => Some(self.signature(url)?),
+        let authority = self.authority();
+        let signature = authority.fetch(url, &manifest, demand)?;
+        let signed = match &signature {
+            Some(signature) => authority.judge(url, &manifest, signature, demand)?,
+            None => None,
         };
-        if let Some(signature) = &signature {
-            self.verify(url, &manifest, signature)?;
-        }
         let Some(mut validators) = body.validators else {
-            return Ok(manifest);
+            return Ok(Bytes { manifest, signed });
         };
         if body.modified.is_some_and(|modified| {
             i128::from(modified) > i128::from(self.policy.now.as_microsecond())
@@ -315,7 +298,21 @@ impl<'a> Manifests<'a> {
             fetched: self.policy.now.as_second(),
         };
         self.remember(url, &document);
-        Ok(document.manifest)
+        Ok(Bytes {
+            manifest: document.manifest,
+            signed,
+        })
+    }
+
+    fn authority(&self) -> Authority<'_> {
+        Authority {
+            fetch: self.fetch,
+            root: self.root,
+            keyring: self.policy.keyring.as_deref(),
+            now: self.policy.now,
+            reporter: self.reporter,
+            loaded: &self.loaded,
+        }
     }
 
     /// Whether a cached document may still be asked about. However a server came to call it unchanged, once a day it is
@@ -334,64 +331,34 @@ impl<'a> Manifests<'a> {
         }
     }
 
-    /// The first signature file that exists. One that exists and is bad is final (compat 2, B7.2).
-    fn signature(&self, manifest: &str) -> Result<Vec<u8>, RemoteError> {
-        let mut missing = None;
-        for suffix in SIGNATURE_SUFFIXES {
-            let url = format!("{manifest}{suffix}");
-            match self.fetch.open(&Request {
-                url: &url,
-                validators: None,
-                range: None,
-            }) {
-                Ok(Response::Body(body)) => {
-                    let bytes = unpacked(body.reader, SIGNATURE_LIMIT);
-                    return bytes.map_err(|source| read_error(source, RemoteError::ReadSignature));
-                }
-                Ok(Response::NotModified) => missing = Some(FetchError::Status { url, code: 304 }),
-                Err(error) if error.is_not_found() => missing = Some(error),
-                Err(error) if error.is_cancelled() => return Err(RemoteError::Cancelled),
-                Err(error) => return Err(RemoteError::NoSignature(error)),
+    /// Holds the time of the signature against what the definition allows. Without verification there is no such time.
+    fn check_age(
+        &self,
+        url: &str,
+        signed: Option<Timestamp>,
+        demand: Demand<'_>,
+    ) -> Result<(), RemoteError> {
+        let Some(limit) = &demand.authentication.max_age else {
+            return Ok(());
+        };
+        let age = Age {
+            signed,
+            limit: limit.value,
+        };
+        if demand.verification == Verification::Skip || !age.is_exceeded(self.policy.now) {
+            return Ok(());
+        }
+        let error = RemoteError::TooOld {
+            url: url.to_owned(),
+            age,
+        };
+        match self.policy.freshness {
+            Freshness::Enforced => Err(error),
+            Freshness::Ignored => {
+                self.say(Severity::Warning, format!("{error}; told to ignore this."));
+                Ok(())
             }
         }
-        Err(RemoteError::NoSignature(
-            missing.expect("the list of suffixes is not empty"),
-        ))
-    }
-
-    fn verify(&self, url: &str, manifest: &[u8], signature: &[u8]) -> Result<(), RemoteError> {
-        if signature.is_empty() {
-            return Err(RemoteError::Signature {
-                url: url.to_owned(),
-                source: OpenPgpError::Empty,
-            });
-        }
-        let keyring = self.keyring()?;
-        let signers = openpgp::verify(manifest, signature, &keyring, self.policy.now.into())
-            .map_err(|source| RemoteError::Signature {
-                url: url.to_owned(),
-                source,
-            })?;
-        for signer in signers {
-            self.say(
-                Severity::Debug,
-                format!(
-                    "Signature verification succeeded: {url} is signed by {}.",
-                    signer.fingerprint
-                ),
-            );
-        }
-        Ok(())
-    }
-
-    fn keyring(&self) -> Result<Arc<Keyring>, RemoteError> {
-        let mut slot = lock(&self.keyring);
-        if let Some(keyring) = &*slot {
-            return Ok(Arc::clone(keyring));
-        }
-        let keyring = Arc::new(keyring::load(self.policy.keyring.as_deref())?);
-        *slot = Some(Arc::clone(&keyring));
-        Ok(keyring)
     }
 
     fn check_freshness(&self, manifest: &Manifest) -> Result<(), RemoteError> {

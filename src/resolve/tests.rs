@@ -1,6 +1,7 @@
 use super::*;
 use crate::definition::transfer::{
-    Activation, BlobSource, DirectorySource, FileTarget, Overrides, Route, Verification,
+    Activation, Authentication, BlobSource, DirectorySource, FileTarget, Keys, Overrides, Route,
+    Verification,
 };
 use crate::metadata::{Metadata, Sha256};
 use crate::pattern::{Pattern, Patterns};
@@ -18,6 +19,12 @@ pub(crate) fn transfer(id: &str) -> Transfer {
         skip: Vec::new(),
         protected: Vec::new(),
         verification: Verification::Skip,
+        authentication: Authentication {
+            scheme: Verification::OpenPgp,
+            keys: Keys::Usual(Vec::new()),
+            threshold: 1,
+            max_age: None,
+        },
         changelog: Vec::new(),
         appstream: Vec::new(),
         features: Vec::new(),

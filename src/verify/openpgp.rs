@@ -13,16 +13,14 @@ mod refusal;
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pgp::packet::{Packet, Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, Tag, Timestamp};
 
 use self::certificate::Certificate;
 pub use self::refusal::{OpenPgpError, Refusal};
-
-/// Clocks may differ by so much: a signature is accepted that was made so little in the future.
-pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+use super::CLOCK_SKEW;
 
 /// The largest signature file, in bytes (compat B7.2).
 pub const SIGNATURE_LIMIT: usize = 1 << 20;

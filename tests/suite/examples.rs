@@ -12,7 +12,6 @@ use sysupdate::definition::{ComponentName, DefinitionError, Loader};
 use sysupdate::event::{Event, Reporter, Severity};
 use sysupdate::fetch::{Body, Fetch, FetchError, Request, Response, Seams};
 use sysupdate::host::Host;
-use sysupdate::inventory::cache::Cache;
 use sysupdate::inventory::remote::{Freshness, Manifests, Policy, RemoteError};
 use sysupdate::plan::{self, Decision, Goal, Reach};
 use sysupdate::root::Root;
@@ -350,7 +349,7 @@ impl Place {
             now: "2026-12-01T00:00:00Z".parse().expect("a time"),
             zone: || TimeZone::UTC,
         };
-        let manifests = Manifests::new(server, Cache::new(&root), policy, &self.heard);
+        let manifests = Manifests::new(server, &root, policy, &self.heard);
         let session = Session {
             root: &root,
             loader: &loader,

@@ -13,6 +13,8 @@ mod locking;
 mod main_path;
 mod manifest;
 mod measure;
+mod minisign;
+mod minisigner;
 mod mirrors;
 mod neighbours;
 mod ranges;

@@ -27,6 +27,8 @@ struct State {
     answers: HashMap<String, Answer>,
     /// What is said before that, once each.
     scripts: HashMap<String, VecDeque<Answer>>,
+    /// Answers to the next request only.
+    once: HashMap<String, Answer>,
     log: Vec<Exchange>,
 }
 
@@ -246,6 +248,12 @@ impl Server {
         self.answer(path, answer.header("Last-Modified", MODIFIED));
     }
 
+    /// Serves a file to the next request for it, and to no other.
+    pub(crate) fn put_once(&self, path: &str, body: impl Into<Vec<u8>>) {
+        let answer = Answer::ok(body);
+        lock(&self.state).once.insert(path.to_owned(), answer);
+    }
+
     pub(crate) fn remove(&self, path: &str) {
         lock(&self.state).answers.remove(path);
     }
@@ -313,15 +321,14 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
     let (range, if_range) = (header("Range"), header("If-Range"));
     let (authorization, key) = (header("Authorization"), header("X-Key"));
     let mut state = lock(state);
-    let scripted = match method {
+    let passing = match method {
         "GET" => state.scripts.get_mut(path).and_then(VecDeque::pop_front),
         _ => None,
     };
+    let passing = passing.or_else(|| state.once.remove(path));
     let special = state.answers.get(&format!("{method} {path}"));
-    let usual = special.or_else(|| state.answers.get(path));
-    let mut answer = scripted
-        .or_else(|| usual.cloned())
-        .unwrap_or_else(|| Answer::status(404));
+    let lasting = special.or_else(|| state.answers.get(path)).cloned();
+    let mut answer = passing.or(lasting).unwrap_or_else(|| Answer::status(404));
     let same_tag = if_none_match
         .as_deref()
         .map(|tag| answer.named("ETag") == Some(tag));

@@ -20,7 +20,7 @@ const REFUSED: &str = "DOWNLOAD INVALID: Signature verification failed.";
 const MISSING: &str = "Failed to retrieve signature file, cannot verify. (Try --verify=no?)";
 
 pub(crate) static ALICE: LazyLock<SignedSecretKey> = LazyLock::new(|| key(1));
-static MALLORY: LazyLock<SignedSecretKey> = LazyLock::new(|| key(2));
+pub(crate) static MALLORY: LazyLock<SignedSecretKey> = LazyLock::new(|| key(2));
 
 fn key(seed: u64) -> SignedSecretKey {
     let parameters = SecretKeyParamsBuilder::default()
@@ -35,7 +35,7 @@ fn key(seed: u64) -> SignedSecretKey {
         .expect("a key")
 }
 
-fn keyring(keys: &[&SignedSecretKey]) -> Vec<u8> {
+pub(crate) fn keyring(keys: &[&SignedSecretKey]) -> Vec<u8> {
     let public = keys
         .iter()
         .map(|key| key.to_public_key().to_bytes().expect("bytes"));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::definition::transfer::{ActivationMode, Verification};
+use crate::definition::transfer::{ActivationMode, Keys, Verification};
 
 const FILE: &str = "etc/sysupdate/transfer.d/kubernetes.toml";
 
@@ -143,6 +143,47 @@ reload = []
     assert_eq!(world.said(), Vec::<String>::new());
 }
 
+#[test]
+fn verification_is_said_in_one_word_with_its_keys() {
+    let url = "[source]\nurl = \"https://a\"\n[transfer]\n";
+    let world = native(&format!(
+        "{url}verify = \"minisign\"\nkeys = [\"/etc/%o.pub\", \"/b\"]\nthreshold = 2\nmax_age = \"30d\""
+    ));
+    let transfer = world.transfer("kubernetes");
+    assert_eq!(transfer.verification, Verification::Minisign);
+    let authentication = transfer.authentication;
+    assert_eq!(
+        authentication.keys,
+        Keys::Listed(vec!["/etc/flatcar.pub".into(), "/b".into()])
+    );
+    assert_eq!(authentication.threshold, 2);
+    let max_age = authentication.max_age.expect("it is set");
+    assert_eq!(
+        (max_age.value.as_secs(), max_age.origin.line),
+        (2_592_000, 7)
+    );
+
+    let usual = |directory| PathBuf::from(format!("{directory}/sysupdate/keys/kubernetes.pub"));
+    for (word, verification, scheme) in [
+        ("minisign", Verification::Minisign, Verification::Minisign),
+        ("openpgp", Verification::OpenPgp, Verification::OpenPgp),
+        ("none", Verification::Skip, Verification::OpenPgp),
+    ] {
+        let transfer = native(&format!("{url}verify = \"{word}\"")).transfer("kubernetes");
+        assert_eq!(transfer.verification, verification);
+        assert_eq!(transfer.authentication.scheme, scheme);
+        assert_eq!(transfer.authentication.threshold, 1);
+        assert_eq!(
+            transfer.authentication.keys,
+            Keys::Usual(
+                ["/etc", "/run", "/usr/local/lib", "/usr/lib"]
+                    .map(usual)
+                    .to_vec()
+            )
+        );
+    }
+}
+
 /// What follows a good source, and the refusal.
 const REFUSALS: &[(&str, &str)] = &[
     (
@@ -203,15 +244,23 @@ const REFUSALS: &[(&str, &str)] = &[
     ),
     (
         "[transfer]\nverify = true",
-        ":4:10: 'verify' must be \"openpgp\" or \"none\"\n  verify = true",
+        ":4:10: 'verify' must be \"openpgp\", \"minisign\" or \"none\"\n  verify = true",
     ),
     (
-        "[transfer]\nverify = \"minisign\"",
-        ":4:1: 'verify = \"minisign\"' is not handled by this version\n  verify = \"minisign\"",
+        "[transfer]\nkeys = [\"/a\", \"b\"]",
+        ":4:15: 'b' is no valid 'keys', which is an absolute path of a file with public keys\n  keys = [\"/a\", \"b\"]",
     ),
     (
-        "[transfer]\nmax_age = \"30d\"",
-        ":4:1: 'transfer.max_age' is not handled by this version\n  max_age = \"30d\"",
+        "[transfer]\nthreshold = 0",
+        ":4:13: '0' is out of range for 'threshold', which is a number of keys from 1 to 16\n  threshold = 0",
+    ),
+    (
+        "[transfer]\nverify = \"none\"\nmax_age = \"30d\"",
+        ":5:1: a manifest's age is that of its signature, but verification is turned off: remove one of the two settings\n  max_age",
+    ),
+    (
+        "[transfer]\nmax_age = \"soon\"",
+        ":4:11: 'soon' is no valid 'max_age', which is a time span, as \"30d\" or \"2 weeks\"\n  max_age = \"soon\"",
     ),
     (
         "mirrors = [\"h\"]",

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::definition::transfer::{ActivationMode, Verification};
+use crate::definition::transfer::{ActivationMode, Keys, Verification};
 use crate::version::Version;
 
 pub(super) const APP: &str = "[Transfer]\nProtectVersion=1\n\n\n\n[Source]\nType=url-file\nPath=https://example.org/app/\nMatchPattern=app_@v.raw\n\
@@ -467,6 +467,36 @@ fn damaged_files_are_refused_in_two_lines() {
 }
 
 #[test]
+fn the_kind_of_signature_is_apart_from_whether_it_is_asked_for() {
+    let transfer = |lines: &str| app_and(&format!("[Transfer]\n{lines}")).transfer("");
+    let signed = transfer(
+        "X-Signature=minisign\nX-Keys=/a '/b c'\nX-Keys=/d\nX-Threshold=2\nX-MaxAge=2 weeks",
+    );
+    assert_eq!(signed.verification, Verification::Minisign);
+    let paths = ["/a", "/b c", "/d"].map(PathBuf::from).to_vec();
+    assert_eq!(signed.authentication.keys, Keys::Listed(paths));
+    assert_eq!(signed.authentication.threshold, 2);
+    let max_age = signed.authentication.max_age.expect("it is set");
+    assert_eq!(max_age.value.as_secs(), 1_209_600);
+
+    let unsigned = transfer("X-Signature=minisign\nVerify=no");
+    assert_eq!(unsigned.verification, Verification::Skip);
+    assert_eq!(unsigned.authentication.scheme, Verification::Minisign);
+    let Keys::Usual(places) = unsigned.authentication.keys else {
+        panic!("no keys are named");
+    };
+    assert_eq!(places[0], Path::new("/etc/sysupdate/keys/default.pub"));
+
+    let reset = transfer(
+        "X-Signature=minisign\nX-Signature=\nX-Keys=/a\nX-Keys=\nX-Threshold=3\nX-Threshold=\nX-MaxAge=1d\nX-MaxAge=",
+    );
+    assert_eq!(reset.verification, Verification::OpenPgp);
+    assert_eq!(reset.authentication.threshold, 1);
+    assert!(matches!(reset.authentication.keys, Keys::Usual(_)));
+    assert!(reset.authentication.max_age.is_none());
+}
+
+#[test]
 fn our_own_keys_are_strict() {
     for (lines, message) in [
         (
@@ -498,8 +528,32 @@ fn our_own_keys_are_strict() {
             "16: '--now' is no valid 'Restart=', which is the name of a unit",
         ),
         (
-            "[Transfer]\nX-Keys=/etc/k",
-            "16: X-Keys= is not handled by this version",
+            "[Transfer]\nX-Keys=/etc/a k",
+            "16: 'k' is no valid 'X-Keys=', which is an absolute path",
+        ),
+        (
+            "[Transfer]\nX-Keys=/etc/keys/",
+            "16: '/etc/keys/' is no valid 'X-Keys=', which is an absolute path",
+        ),
+        (
+            "[Transfer]\nX-Signature=none",
+            "16: 'none' is no valid 'X-Signature=', which is one of openpgp, minisign",
+        ),
+        (
+            "[Transfer]\nX-Threshold=17",
+            "16: '17' is out of range for 'X-Threshold=', which is a number of keys from 1 to 16",
+        ),
+        (
+            "[Transfer]\nX-MaxAge=0",
+            "16: '0' is out of range for 'X-MaxAge=', which is a time span",
+        ),
+        (
+            "[Transfer]\nX-MaxAge=1d\nVerify=no",
+            "16: a manifest's age is that of its signature, but verification is turned off",
+        ),
+        (
+            "[Source]\nX-Mirrors=https://x",
+            "16: X-Mirrors= is not handled by this version",
         ),
         (
             "[X-Activate]\nSettle=3s",

@@ -1,5 +1,7 @@
 //! Keys, certificates and signatures of every kind, made for the tests.
 
+use std::time::Duration;
+
 use pgp::composed::KeyType;
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{
