@@ -53,6 +53,9 @@ pub(crate) struct Args {
     /// Force verification of signatures on or off
     #[arg(long, value_name = "BOOL", overrides_with = "verify")]
     pub(crate) verify: Option<String>,
+    /// Accept, once, what does not follow from what was seen of a source
+    #[arg(long, overrides_with = "accept_manifest")]
+    pub(crate) accept_manifest: bool,
     /// Do not use the network: only what is on this host counts
     #[arg(long, overrides_with = "offline")]
     pub(crate) offline: bool,

@@ -410,6 +410,7 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
     let policy = Policy {
         keyring: settings.keyring.clone(),
         freshness: settings.freshness,
+        acceptance: settings.acceptance,
         now: present(),
         zone: TimeZone::system,
     };

@@ -27,6 +27,7 @@ use crate::install::lock::Patience;
 use crate::inventory::remote::Freshness;
 use crate::plan::Reach;
 use crate::storage::atomic::Durability;
+use crate::verify::memory::Acceptance;
 
 /// How long another run is waited for without `--wait=`: a timer and an operator may well meet.
 const WAIT: Duration = Duration::from_secs(120);
@@ -58,6 +59,7 @@ pub(super) struct Settings {
     pub(super) keyring: Option<PathBuf>,
     pub(super) credentials: Option<PathBuf>,
     pub(super) freshness: Freshness,
+    pub(super) acceptance: Acceptance,
     pub(super) temporary: TemporaryDirectories,
 }
 
@@ -198,6 +200,11 @@ impl Settings {
             keyring: keyring()?,
             credentials: credentials(),
             freshness: freshness(),
+            acceptance: if args.accept_manifest {
+                Acceptance::Once
+            } else {
+                Acceptance::Never
+            },
             temporary: temporary(),
         })
     }

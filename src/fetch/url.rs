@@ -19,6 +19,12 @@ pub fn join(base: &str, name: &str) -> Result<String, FetchError> {
     Ok(url)
 }
 
+/// Whether the URL names a file of this host.
+#[must_use]
+pub fn is_local(url: &str) -> bool {
+    scheme(url).as_deref() == Some("file")
+}
+
 /// Refuses what a URL parser would silently strip or encode.
 ///
 /// # Errors

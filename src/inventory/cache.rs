@@ -3,18 +3,17 @@
 //! One file per URL below /var/cache/sysupdate. The cache is an optimisation and never an authority: what comes out of
 //! it is verified like what comes off the wire, a damaged entry is no entry, and one that cannot be written is no error.
 
-use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+use super::shared::{self, SharedError};
 use crate::fetch::Validators;
 use crate::metadata::Sha256;
 use crate::root::Root;
-use crate::storage::atomic::{self, AtomicError, Durability};
+use crate::storage::atomic::Durability;
 
 const DIRECTORY: &str = "/var/cache/sysupdate/manifests";
 /// No manifest is larger; with its signature and the first line.
@@ -84,7 +83,7 @@ impl<'a> Cache<'a> {
     ///
     /// # Errors
     /// When the entry cannot be written; the old one stands then.
-    pub fn store(&self, url: &str, document: &Document) -> Result<(), CacheError> {
+    pub fn store(&self, url: &str, document: &Document) -> Result<(), SharedError> {
         let signature = document.signature.as_deref().unwrap_or_default();
         let header = Header {
             url: url.to_owned(),
@@ -96,46 +95,16 @@ impl<'a> Cache<'a> {
         };
         let mut head = serde_json::to_vec(&header).map_err(io::Error::from)?;
         head.push(b'\n');
-        let path = path(url);
-        let name = path.file_name().unwrap_or_default();
-        let temporary: OsString = atomic::temporary_name(name);
-        let directory =
-            atomic::create_directory(self.root, Path::new(DIRECTORY), Durability::Unsynced)?;
-        // No run-wide lock protects the cache: the temporary file itself is the lock of its entry.
-        let flags = OFlags::WRONLY | OFlags::CREATE;
-        let mut file = directory.open(&temporary, flags, Mode::from_raw_mode(0o600))?;
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Ok(());
-        }
-        if !atomic::is_named(&file, &directory, &temporary) {
-            // It became an entry between the opening and the lock: somebody else has stored the same.
-            return Ok(());
-        }
-        file.set_len(0)?;
-        for part in [head.as_slice(), &document.manifest, signature] {
-            file.write_all(part)?;
-        }
         // Unsynced: an entry that a power cut tears fails its digest.
-        atomic::rename(
+        shared::replace(
             self.root,
-            &directory,
-            &temporary,
-            name,
-            Durability::Unsynced,
-        )?;
-        Ok(())
+            Path::new(DIRECTORY),
+            path(url).file_name().unwrap_or_default(),
+            &[&head, &document.manifest, signature],
+            (0o600, Durability::Unsynced),
+            || true,
+        )
     }
-}
-
-/// An entry could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum CacheError {
-    /// A step on the file system failed.
-    #[error(transparent)]
-    Storage(#[from] AtomicError),
-    /// Writing failed.
-    #[error("cannot write to the manifest cache")]
-    Write(#[from] io::Error),
 }
 
 fn path(url: &str) -> PathBuf {

@@ -7,6 +7,8 @@ pub mod cache;
 pub mod files;
 pub mod link;
 pub mod remote;
+pub mod seen;
+pub mod shared;
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -12,15 +12,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use sha2::Digest as _;
 
 use super::cache::{Cache, Document};
+use super::seen::{Remembered, Seen};
 use super::{Instance, Location, State};
 use crate::definition::transfer::{Authentication, Keys, UrlSource, Verification};
 use crate::event::{Event, Reporter, Severity};
 use crate::fetch::{self, Fetch, FetchError, Request, Response, Validators};
+use crate::metadata::Sha256;
 use crate::root::Root;
 use crate::unpack::{Decoder, Format};
 use crate::verify::manifest::{Finding, Manifest};
+use crate::verify::memory::{self, Acceptance, File, Offer, Standing};
 use crate::verify::reader::Limited;
 use authority::{Authority, Loaded};
 pub use error::{Age, RemoteError};
@@ -47,6 +51,8 @@ pub struct Policy {
     pub keyring: Option<PathBuf>,
     /// See [`Freshness`].
     pub freshness: Freshness,
+    /// Whether a manifest is accepted that does not follow from what was seen before.
+    pub acceptance: Acceptance,
     /// The present.
     pub now: Timestamp,
     /// How times are shown; finding that out reads files, so it is left until a time is shown.
@@ -84,17 +90,35 @@ struct Key {
     threshold: usize,
 }
 
+impl Key {
+    fn new(source: &UrlSource, demand: Demand<'_>) -> Self {
+        Self {
+            base: source.base.clone(),
+            manifest: source.manifest.clone(),
+            verification: demand.verification,
+            keys: demand.authentication.keys.clone(),
+            threshold: demand.authentication.threshold,
+        }
+    }
+}
+
 /// A manifest that is authenticated as was asked for.
 struct Obtained {
     manifest: Manifest,
+    /// The digest of its text.
+    digest: Sha256,
     /// When it was signed, as far as that is known.
     signed: Option<Timestamp>,
+    /// Whether it is the one of an earlier run, its signature too.
+    is_cached: bool,
 }
 
 /// The bytes of one, and the same.
 struct Bytes {
     manifest: Vec<u8>,
     signed: Option<Timestamp>,
+    /// Whether it is the one of an earlier run, its signature too.
+    is_cached: bool,
 }
 
 impl<'a> Manifests<'a> {
@@ -128,8 +152,31 @@ impl<'a> Manifests<'a> {
     ) -> Result<Vec<Instance>, RemoteError> {
         let url = fetch::url::join(&source.base, &source.manifest).map_err(RemoteError::Fetch)?;
         let obtained = self.obtain(&url, source, demand)?;
-        self.check_age(&url, obtained.signed, demand)?;
-        Self::instances(source, &obtained.manifest)
+        match self.admitted(&url, source, &obtained, demand) {
+            // The manifest is the same, but its signature may have been renewed.
+            Err(RemoteError::TooOld { .. } | RemoteError::Seen { .. }) if obtained.is_cached => {
+                let text = format!("Acquiring {url} in full, its signature may be a newer one…");
+                self.say(Severity::Debug, text);
+                let document = self.fresh_pair(&url, demand)?;
+                let obtained = self.judged(&url, source, document, demand)?;
+                self.admitted(&url, source, &obtained, demand)
+            }
+            other => other,
+        }
+    }
+
+    /// The instances of a manifest that is neither too old nor at odds with what was seen before.
+    fn admitted(
+        &self,
+        url: &str,
+        source: &UrlSource,
+        obtained: &Obtained,
+        demand: Demand<'_>,
+    ) -> Result<Vec<Instance>, RemoteError> {
+        self.check_age(url, obtained.signed, demand)?;
+        let instances = Self::instances(source, &obtained.manifest)?;
+        self.compare(url, source, &instances, obtained, demand)?;
+        Ok(instances)
     }
 
     fn instances(source: &UrlSource, manifest: &Manifest) -> Result<Vec<Instance>, RemoteError> {
@@ -167,31 +214,41 @@ impl<'a> Manifests<'a> {
         source: &UrlSource,
         demand: Demand<'_>,
     ) -> Result<Arc<Obtained>, RemoteError> {
-        let key = Key {
-            base: source.base.clone(),
-            manifest: source.manifest.clone(),
-            verification: demand.verification,
-            keys: demand.authentication.keys.clone(),
-            threshold: demand.authentication.threshold,
-        };
-        if let Some(obtained) = lock(&self.obtained).get(&key) {
+        if let Some(obtained) = lock(&self.obtained).get(&Key::new(source, demand)) {
             return Ok(Arc::clone(obtained));
         }
         self.say(Severity::Debug, format!("Acquiring manifest file {url}…"));
         let cached = self.cache.load(url).filter(|cached| self.is_recent(cached));
-        let first = match cached {
-            Some(cached) => self.revalidated(url, cached, demand),
-            None => self.fresh(url, demand),
+        let document = match cached.map(|cached| self.revalidated(url, cached, demand)) {
+            Some(Err(error)) if error.is_mismatch() => self.fresh_pair(url, demand)?,
+            Some(document) => document?,
+            None => self.fresh_pair(url, demand)?,
         };
-        let document = match first {
-            // The publisher may have replaced one of the two between the requests.
+        self.judged(url, source, document, demand)
+    }
+
+    /// Fetches manifest and signature; both once more when they do not agree, for the publisher may have replaced one of the
+    /// two between the requests.
+    fn fresh_pair(&self, url: &str, demand: Demand<'_>) -> Result<Bytes, RemoteError> {
+        match self.fresh(url, demand) {
             Err(error) if error.is_mismatch() => {
                 let text = format!("{url} and its signature do not agree, fetching both again.");
                 self.say(Severity::Debug, text);
-                self.fresh(url, demand)?
+                self.fresh(url, demand)
             }
-            other => other?,
-        };
+            other => other,
+        }
+    }
+
+    /// Reads a manifest that is authenticated, and keeps it for the other transfers of the run.
+    fn judged(
+        &self,
+        url: &str,
+        source: &UrlSource,
+        document: Bytes,
+        demand: Demand<'_>,
+    ) -> Result<Arc<Obtained>, RemoteError> {
+        let digest = Sha256(sha2::Sha256::digest(&document.manifest).into());
         let manifest =
             Manifest::parse(document.manifest).map_err(|source| RemoteError::Manifest {
                 url: url.to_owned(),
@@ -200,9 +257,11 @@ impl<'a> Manifests<'a> {
         self.check_freshness(&manifest)?;
         let obtained = Arc::new(Obtained {
             manifest,
+            digest,
             signed: document.signed,
+            is_cached: document.is_cached,
         });
-        lock(&self.obtained).insert(key, Arc::clone(&obtained));
+        lock(&self.obtained).insert(Key::new(source, demand), Arc::clone(&obtained));
         Ok(obtained)
     }
 
@@ -229,14 +288,15 @@ impl<'a> Manifests<'a> {
                         self.authority()
                             .judge(url, &cached.manifest, signature, demand)
                     }
-                    (_, None) => return self.fresh(url, demand),
+                    (_, None) => return self.fresh_pair(url, demand),
                 };
                 match signed {
                     Ok(signed) => Ok(Bytes {
                         manifest: cached.manifest,
                         signed,
+                        is_cached: true,
                     }),
-                    Err(_) => self.fresh(url, demand),
+                    Err(_) => self.fresh_pair(url, demand),
                 }
             }
         }
@@ -283,7 +343,11 @@ impl<'a> Manifests<'a> {
             None => None,
         };
         let Some(mut validators) = body.validators else {
-            return Ok(Bytes { manifest, signed });
+            return Ok(Bytes {
+                manifest,
+                signed,
+                is_cached: false,
+            });
         };
         if body.modified.is_some_and(|modified| {
             i128::from(modified) > i128::from(self.policy.now.as_microsecond())
@@ -301,6 +365,7 @@ impl<'a> Manifests<'a> {
         Ok(Bytes {
             manifest: document.manifest,
             signed,
+            is_cached: false,
         })
     }
 
@@ -361,6 +426,72 @@ impl<'a> Manifests<'a> {
         }
     }
 
+    /// Holds what the source offers against what it has shown before, and remembers it.
+    fn compare(
+        &self,
+        url: &str,
+        source: &UrlSource,
+        instances: &[Instance],
+        obtained: &Obtained,
+        demand: Demand<'_>,
+    ) -> Result<(), RemoteError> {
+        let standing = match demand.verification {
+            // As local as a path, and as trusted: a developer's tree, a mounted medium.
+            Verification::Skip if fetch::url::is_local(url) => return Ok(()),
+            Verification::Skip => Standing::Unsigned,
+            Verification::OpenPgp | Verification::Minisign => Standing::Signed(obtained.signed),
+        };
+        let seen = Seen::new(self.root, url, demand.verification, &source.patterns);
+        let before = seen.load().unwrap_or_else(|error| {
+            let path = seen.path();
+            let text = format!(
+                "cannot read '{}', which says what was seen of {url}: {error}",
+                path.display()
+            );
+            self.say(Severity::Warning, text);
+            Remembered::nothing(&seen)
+        });
+        let offer = Offer {
+            manifest: obtained.digest,
+            standing,
+            files: instances.iter().filter_map(offered).collect(),
+            now: self.policy.now,
+        };
+        let judgement = memory::judge(before.record.as_ref(), &offer, self.policy.acceptance)
+            .map_err(|source| RemoteError::Seen {
+                url: url.to_owned(),
+                source,
+            })?;
+        for finding in &judgement.warnings {
+            let accepted = match self.policy.acceptance {
+                Acceptance::Once => " (accepted)",
+                Acceptance::Never => "",
+            };
+            self.say(
+                Severity::Warning,
+                format!("the manifest '{url}' has changed{accepted}: {finding}."),
+            );
+        }
+        let Some(record) = judgement.record else {
+            return Ok(());
+        };
+        if let Err(error) = seen.store(&record, &before) {
+            // Somebody who only looks need not be able to write; one who has accepted something must know.
+            let severity = match self.policy.acceptance {
+                Acceptance::Never if error.is_forbidden() => Severity::Debug,
+                _ => Severity::Warning,
+            };
+            self.say(
+                severity,
+                format!(
+                    "what was seen of {url} is not remembered: {error}{}",
+                    cause(&error)
+                ),
+            );
+        }
+        Ok(())
+    }
+
     fn check_freshness(&self, manifest: &Manifest) -> Result<(), RemoteError> {
         let shows_time = manifest
             .freshness(self.policy.now, &TimeZone::UTC)
@@ -385,6 +516,25 @@ impl<'a> Manifests<'a> {
 
     fn say(&self, severity: Severity, text: String) {
         self.reporter.report(&Event::Message(severity, text));
+    }
+}
+
+/// The cause of an error, as the end of a sentence.
+fn cause(error: &dyn std::error::Error) -> String {
+    error
+        .source()
+        .map_or_else(String::new, |cause| format!(": {cause}"))
+}
+
+/// What the memory needs to know of an instance of a manifest.
+fn offered(instance: &Instance) -> Option<File<'_>> {
+    match &instance.location {
+        Location::Remote { name } => Some(File {
+            name,
+            version: &instance.metadata.version,
+            sha256: instance.metadata.sha256?,
+        }),
+        Location::File { .. } => None,
     }
 }
 

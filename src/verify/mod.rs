@@ -8,6 +8,7 @@ use std::time::Duration;
 pub mod keyring;
 pub mod keys;
 pub mod manifest;
+pub mod memory;
 pub mod minisign;
 pub mod openpgp;
 pub mod reader;

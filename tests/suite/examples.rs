@@ -16,6 +16,7 @@ use sysupdate::inventory::remote::{Freshness, Manifests, Policy, RemoteError};
 use sysupdate::plan::{self, Decision, Goal, Reach};
 use sysupdate::root::Root;
 use sysupdate::session::{Requirement, Session, SessionError};
+use sysupdate::verify::memory::Acceptance;
 
 /// An example, and what follows from it on an x86-64 host without any installed version.
 struct Case {
@@ -226,6 +227,10 @@ fn examples_that_ask_for_a_signature_get_nothing_without_a_good_one() {
             Err(SessionError::Remote(RemoteError::Signature { .. })) => {
                 assert!(case.signed, "{}", case.file);
             }
+            // Nobody has signed it, but it has been seen before with another checksum.
+            Err(SessionError::Remote(RemoteError::Seen { .. })) => {
+                assert!(!case.signed, "{}", case.file);
+            }
             other => assert!(!case.signed && other.is_ok(), "{}: {other:?}", case.file),
         });
     }
@@ -346,6 +351,7 @@ impl Place {
         let policy = Policy {
             keyring: Some(keyring),
             freshness: Freshness::Enforced,
+            acceptance: Acceptance::Never,
             now: "2026-12-01T00:00:00Z".parse().expect("a time"),
             zone: || TimeZone::UTC,
         };

@@ -95,6 +95,13 @@ impl Host {
         lines
     }
 
+    /// The same without the memory of sources, which every look at one leaves behind.
+    pub(crate) fn tree_without_memory(&self, inner: &str) -> Vec<String> {
+        let mut lines = self.tree(inner);
+        lines.retain(|line| !line.contains("sysupdate/seen/"));
+        lines
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program();
         command

@@ -28,6 +28,7 @@ const PURE_FILES: [&str; 11] = [
     "fetch/retry.rs",
     "verify/manifest.rs",
     "verify/manifest/freshness.rs",
+    "verify/memory.rs",
     "verify/minisign.rs",
     "verify/openpgp.rs",
     "verify/openpgp/certificate.rs",

@@ -13,6 +13,7 @@ mod locking;
 mod main_path;
 mod manifest;
 mod measure;
+mod memory;
 mod minisign;
 mod minisigner;
 mod mirrors;

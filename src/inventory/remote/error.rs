@@ -10,6 +10,7 @@ use crate::fetch::FetchError;
 use crate::verify::keyring::KeyringError;
 use crate::verify::keys::KeysError;
 use crate::verify::manifest::{ManifestError, PastMarker};
+use crate::verify::memory::Finding;
 use crate::verify::minisign::MinisignError;
 use crate::verify::openpgp::OpenPgpError;
 
@@ -88,6 +89,14 @@ pub enum RemoteError {
         /// How old it is.
         age: Age,
     },
+    /// It does not follow from what was seen of the source before.
+    #[error("cannot trust the manifest '{url}'")]
+    Seen {
+        /// Its URL.
+        url: String,
+        /// What is odd.
+        source: Finding,
+    },
     /// The manifest's text is malformed.
     #[error("cannot use the manifest '{url}'")]
     Manifest {
@@ -142,6 +151,17 @@ impl RemoteError {
             ),
             Self::Minisign { .. } | Self::TooFewSigners { .. } => Some(
                 "nothing was changed; if it stays so, the server shows something that the publisher has not signed: ask him",
+            ),
+            Self::Seen {
+                source: Finding::Changed { .. },
+                ..
+            } => Some(
+                "nothing was changed. If the publisher has rebuilt it (ask him), `--accept-manifest` with any verb that goes \
+                 online accepts what is offered now, once, and remembers it",
+            ),
+            Self::Seen { .. } => Some(
+                "nothing was changed. The server may be showing an old manifest; if the publisher has withdrawn something (ask \
+                 him), `--accept-manifest` with any verb that goes online accepts what is offered now, once, and remembers it",
             ),
             Self::TooOld { .. } => Some(
                 "the server may be showing an old manifest; ask the publisher to sign it anew, or allow more with `max_age` \
