@@ -231,6 +231,33 @@ fn each_property_of_a_signature_is_judged() {
 }
 
 #[test]
+fn a_key_that_is_not_yet_valid_signs_nothing() {
+    let party = Party::new(1);
+    let ring = keyring(&party.usual());
+    let yesterday = BIRTH - DAY;
+    for (made_at, wanted) in [(BIRTH, "FromTheFuture"), (yesterday, "OlderThanKey")] {
+        for signature in [
+            party.signs(made().at(made_at)),
+            party.subkey_signs(made().at(made_at)),
+        ] {
+            let refusal = verify(DATA, &signature, &ring, at(yesterday)).expect_err(wanted);
+            let refusal = format!("{refusal:?}");
+            assert!(refusal.contains(wanted), "{refusal}");
+            verify(DATA, &party.signs(made()), &ring, at(BIRTH)).expect("its day has come");
+        }
+    }
+}
+
+#[test]
+fn signatures_of_an_unknown_version_are_refused() {
+    let party = Party::new(1);
+    for version in [2, 3, 5, 7] {
+        let packet = [0xc2, 6, version, 0, 0, 0, 0, 0];
+        assert_eq!(outcome(&party.usual(), &packet), "Unsupported", "{version}");
+    }
+}
+
+#[test]
 fn a_signature_without_time_or_issuer_is_refused() {
     let party = Party::new(1);
     for (keep, wanted) in [
