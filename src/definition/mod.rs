@@ -11,6 +11,7 @@ mod assign;
 mod check;
 mod component;
 mod condition;
+pub mod config;
 mod draft;
 mod error;
 mod fault;
@@ -416,7 +417,7 @@ impl Reporter for Silent {
 /// Largest systemd-style file, in bytes: systemd bounds lines (1 MiB), not files.
 const FILE_LIMIT: u64 = 64 << 20;
 
-/// Largest native file, in bytes.
+/// Largest native file, and largest `config.toml`, in bytes.
 const NATIVE_LIMIT: u64 = 2 << 20;
 
 #[cfg(test)]

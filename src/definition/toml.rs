@@ -40,31 +40,17 @@ impl File<'_> {
         bytes: &[u8],
         settings: &mut ComponentSettings,
     ) -> Result<Transfer, DefinitionError> {
-        let text = match std::str::from_utf8(bytes) {
-            Ok(text) => Text::new(text, self.path),
-            Err(error) => {
-                let (valid, _) = bytes.split_at(error.valid_up_to());
-                let valid = std::str::from_utf8(valid).unwrap_or_default();
-                return Err(Text::new(valid, self.path)
-                    .refuse(valid.len(), "the text is not UTF-8".to_owned()));
-            }
-        };
-        let document = DeTable::parse(text.content).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            text.refuse(
-                offset,
-                error.message().lines().collect::<Vec<_>>().join(", "),
-            )
-        })?;
+        let text = Text::decode(bytes, self.path)?;
+        let document = text.parse()?;
         let mut draft = Draft::default();
-        for entry in entries(document.get_ref()) {
+        for entry in entries(&document) {
             match TABLES.iter().find(|(name, _)| *name == entry.name) {
                 Some((table, section)) => self.table(&text, table, section, &entry, &mut draft)?,
                 None if entry.name == "check" => return Err(text.unhandled(&entry, "check")),
                 None => self.top(&text, &entry, settings)?,
             }
         }
-        self.fill(&text, document.get_ref(), &mut draft)?;
+        self.fill(&text, &document, &mut draft)?;
         if settings.description.is_none() {
             settings.description.clone_from(&draft.description);
         }
@@ -78,7 +64,7 @@ impl File<'_> {
         };
         check
             .transfer(draft, true)
-            .map_err(|error| text.place(error, document.get_ref()))
+            .map_err(|error| text.place(error, &document))
     }
 
     fn table(
@@ -255,15 +241,15 @@ fn setting(document: &DeTable<'_>, table: &str, name: &str) -> Option<usize> {
 }
 
 /// One `key = value`.
-struct Entry<'a> {
-    name: &'a str,
-    span: Range<usize>,
-    value: &'a DeValue<'a>,
-    value_start: usize,
+pub(super) struct Entry<'a> {
+    pub(super) name: &'a str,
+    pub(super) span: Range<usize>,
+    pub(super) value: &'a DeValue<'a>,
+    pub(super) value_start: usize,
 }
 
 /// The entries of a table in the order of the file.
-fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
+pub(super) fn entries<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
     let mut entries: Vec<_> = table
         .iter()
         .map(|(key, value)| Entry {
@@ -342,13 +328,42 @@ fn choices(words: &[(&str, &str)]) -> String {
 }
 
 /// The text of a file, and its lines for messages.
-struct Text<'a> {
-    content: &'a str,
+pub(super) struct Text<'a> {
+    pub(super) content: &'a str,
     path: &'a Path,
     line_starts: Vec<usize>,
 }
 
 impl<'a> Text<'a> {
+    /// Takes the bytes of a file.
+    ///
+    /// # Errors
+    /// When they are no UTF-8.
+    pub(super) fn decode(bytes: &'a [u8], path: &'a Path) -> Result<Self, DefinitionError> {
+        std::str::from_utf8(bytes)
+            .map(|text| Self::new(text, path))
+            .map_err(|error| {
+                let (valid, _) = bytes.split_at(error.valid_up_to());
+                let valid = std::str::from_utf8(valid).unwrap_or_default();
+                Text::new(valid, path).refuse(valid.len(), "the text is not UTF-8".to_owned())
+            })
+    }
+
+    /// Parses it.
+    ///
+    /// # Errors
+    /// When it is no TOML.
+    pub(super) fn parse(&self) -> Result<DeTable<'a>, DefinitionError> {
+        match DeTable::parse(self.content) {
+            Ok(document) => Ok(document.into_inner()),
+            Err(error) => {
+                let offset = error.span().map_or(0, |span| span.start);
+                let message = error.message().lines().collect::<Vec<_>>().join(", ");
+                Err(self.refuse(offset, message))
+            }
+        }
+    }
+
     fn new(text: &'a str, path: &'a Path) -> Self {
         let starts = text
             .bytes()
@@ -369,14 +384,14 @@ impl<'a> Text<'a> {
             .saturating_sub(1)
     }
 
-    fn origin(&self, offset: usize) -> Origin {
+    pub(super) fn origin(&self, offset: usize) -> Origin {
         Origin {
             file: self.path.to_path_buf(),
             line: self.line(offset) + 1,
         }
     }
 
-    fn refuse(&self, offset: usize, message: String) -> DefinitionError {
+    pub(super) fn refuse(&self, offset: usize, message: String) -> DefinitionError {
         let start = self.line_starts[self.line(offset)];
         let before = self.content.get(start..offset).unwrap_or_default();
         let line = self.content[start..].lines().next().unwrap_or_default();

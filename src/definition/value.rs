@@ -109,6 +109,21 @@ pub(super) fn span(text: &str) -> Result<Duration, Errno> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// A number of bytes: digits, and K, M, G or T for powers of 1024; not zero.
+pub(super) fn size(text: &str) -> Result<u64, Errno> {
+    let (digits, factor) = match text.char_indices().next_back() {
+        Some((last, 'K')) => (&text[..last], 1 << 10),
+        Some((last, 'M')) => (&text[..last], 1 << 20),
+        Some((last, 'G')) => (&text[..last], 1 << 30),
+        Some((last, 'T')) => (&text[..last], 1 << 40),
+        _ => (text, 1),
+    };
+    number(digits, 10)?
+        .checked_mul(factor)
+        .filter(|bytes| *bytes > 0)
+        .ok_or(Errno::OutOfRange)
+}
+
 /// Digits only, no sign (which the standard library would accept).
 fn number(digits: &str, radix: u32) -> Result<u64, Errno> {
     if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
@@ -395,6 +410,28 @@ mod tests {
             ("1é", Err(Errno::Invalid)),
         ] {
             assert_eq!(span(text), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_binary_units() {
+        for (text, bytes) in [
+            ("1", Ok(1)),
+            ("512K", Ok(512 << 10)),
+            ("3M", Ok(3 << 20)),
+            ("2G", Ok(2 << 30)),
+            ("1T", Ok(1 << 40)),
+            ("0", Err(Errno::OutOfRange)),
+            ("0K", Err(Errno::OutOfRange)),
+            ("99999999T", Err(Errno::OutOfRange)),
+            ("", Err(Errno::Invalid)),
+            ("K", Err(Errno::Invalid)),
+            ("1k", Err(Errno::Invalid)),
+            ("1 M", Err(Errno::Invalid)),
+            ("1.5M", Err(Errno::Invalid)),
+            ("1é", Err(Errno::Invalid)),
+        ] {
+            assert_eq!(size(text), bytes, "{text}");
         }
     }
 
