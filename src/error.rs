@@ -1,13 +1,15 @@
 //! The error of a run: one transparent variant per layer, and the next step for the user.
 
-use std::fmt::Write as _;
 use std::io;
 
 use crate::activate::ActivateError;
+use crate::install::history::HistoryError;
 use crate::install::lock::LockError;
 use crate::install::{AcquireError, InstallError, VacuumError};
 use crate::plan::PlanError;
+use crate::plan::document::ApplyError;
 use crate::session::SessionError;
+use crate::trial::TrialError;
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,15 @@ pub enum Error {
     /// The files were switched, what uses them could not be.
     #[error(transparent)]
     Activate(#[from] ActivateError),
+    /// A trial could not be conducted.
+    #[error(transparent)]
+    Trial(#[from] TrialError),
+    /// A saved plan cannot be carried out.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The history cannot be read.
+    #[error(transparent)]
+    History(HistoryError),
     /// The result could not be written to stdout.
     #[error("cannot write the result")]
     Output(#[source] io::Error),
@@ -53,23 +64,10 @@ impl Error {
                 "nothing was switched; the next run resumes the update, and a download where it was cut off",
             ),
             Self::Activate(error) => return error.hints(),
-            Self::Install(_) | Self::Vacuum(_) | Self::Output(_) => None,
+            Self::Trial(error) => return error.hint().into_iter().collect(),
+            Self::Apply(error) => Some(error.hint()),
+            Self::Install(_) | Self::Vacuum(_) | Self::Output(_) | Self::History(_) => None,
         };
         hint.map(str::to_owned).into_iter().collect()
     }
-}
-
-/// An error with all its causes, in one line. A cause that its effect already spells out is not said twice.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.contains(&message) {
-            let _ = write!(text, ": {message}");
-        }
-        cause = error.source();
-    }
-    text
 }

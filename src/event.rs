@@ -2,7 +2,7 @@
 //!
 //! An [`Event`] is a value. How it is shown (a line, a bar, nothing) is decided by the one [`Reporter`] of the run.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Receives events; called from several threads.
 pub trait Reporter: Send + Sync {
@@ -85,4 +85,19 @@ impl fmt::Display for Event<'_> {
             | Event::TransferEnded { name } => name,
         })
     }
+}
+
+/// An error with all its causes, in one line. A cause that its effect already spells out is not said twice.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            let _ = write!(text, ": {message}");
+        }
+        cause = error.source();
+    }
+    text
 }

@@ -22,6 +22,7 @@
 //! cli                                                        arguments, settings, output; the only printer
 //! error                                                      one variant per layer, hints
 //! session                                                    definitions → inventories
+//! trial                                                      switched, merged, healthy: or back
 //! install  activate                                          effects
 //! plan                                                       what will be done, as a value     (pure)
 //! resolve                                                    newest, current, candidate, why   (pure)
@@ -66,6 +67,7 @@ pub mod root;
 pub mod session;
 pub mod specifier;
 pub mod storage;
+pub mod trial;
 pub mod unpack;
 pub mod verify;
 pub mod version;

@@ -2,6 +2,7 @@
 //!
 //! Pure: a [`Resolution`] and a [`Request`] in, a [`Decision`] out. The executor obeys the plan and decides nothing.
 
+pub mod document;
 mod removal;
 
 use std::collections::HashMap;
@@ -39,6 +40,8 @@ pub enum Goal {
     Acquire,
     /// Install and switch as well.
     Install,
+    /// Install nothing, only let the current symlinks lead where they should.
+    Relink,
 }
 
 /// Whether sources take part.
@@ -90,8 +93,19 @@ pub struct Plan<'a> {
     pub removals: Vec<Removal<'a>>,
     /// Whether an earlier run left the version unfinished.
     pub resumes: bool,
-    /// Whether a newer version stands complete: going there is a choice, and is put on record.
-    pub steps_back: bool,
+    /// What becomes of the record of an older version that was chosen.
+    pub choice: Choice,
+}
+
+/// What a plan means for the record of the chosen version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// Asked for by name although a newer version stands: on record from now on.
+    Made,
+    /// Something newest is installed: no older version is chosen any more.
+    Over,
+    /// Only a link is put right.
+    Untouched,
 }
 
 impl Plan<'_> {
@@ -161,6 +175,15 @@ pub enum PlanError {
         "Selected update '{0}' is already acquired and partially installed. Vacuum it to try installing again."
     )]
     Stuck(Version),
+    /// There is no way back.
+    #[error("{component} has no older version to go back to")]
+    NothingOlder {
+        /// The component.
+        component: String,
+    },
+    /// Nothing waits for a boot.
+    #[error("nothing is staged")]
+    NothingStaged,
     /// Two transfers want the same place.
     #[error("transfers '{first}' and '{second}' both want '{}'", path.display())]
     Conflict {
@@ -204,6 +227,12 @@ impl PlanError {
             Self::Conflict { .. } => Some(
                 "give them different `MatchPattern=`, `Path=` or `CurrentSymlink=` in [Target]",
             ),
+            Self::NothingOlder { .. } => Some(
+                "`sysupdate list` shows what is installed; `sysupdate update VERSION` installs an older one anew",
+            ),
+            Self::NothingStaged => {
+                Some("`sysupdate status` shows what is installed and what waits")
+            }
             Self::Obsolete(_) | Self::Stuck(_) | Self::Name { .. } => None,
         }
     }
@@ -267,12 +296,20 @@ pub fn decide<'a>(
         goal: request.goal,
         paths: &paths,
     };
-    let removals = removals(transfers, Some(planned), request.instances_max);
+    let removals = match request.goal {
+        Goal::Relink => Vec::new(),
+        Goal::Acquire | Goal::Install => removals(transfers, Some(planned), request.instances_max),
+    };
     let resumes = set.is_partial();
     let newest = resolution
         .newest_complete
         .map(|newest| resolution.sets[newest].version);
-    let steps_back = newest.is_some_and(|newest| newest > set.version);
+    let older = newest.is_some_and(|newest| newest > set.version);
+    let choice = match request.version {
+        Some(_) if older => Choice::Made,
+        None if set.is_complete() => Choice::Untouched,
+        _ => Choice::Over,
+    };
     Ok(Decision::Do(Plan {
         version: set.version,
         goal: request.goal,
@@ -280,7 +317,7 @@ pub fn decide<'a>(
         steps,
         removals,
         resumes,
-        steps_back,
+        choice,
     }))
 }
 
@@ -293,7 +330,9 @@ fn newest<'a, 'r>(
     resolution: &'r Resolution<'a>,
     request: Request<'_>,
 ) -> Result<Selected<'a, 'r>, PlanError> {
-    if let Some(candidate) = resolution.candidate {
+    if let Some(candidate) = resolution.candidate
+        && request.goal != Goal::Relink
+    {
         return Ok(Selected::Set(&resolution.sets[candidate]));
     }
     // Without its source an unfinished version cannot be finished; with it, one that vanished is merely a leftover.
@@ -302,11 +341,11 @@ fn newest<'a, 'r>(
         .iter()
         .find(|set| set.is_partial() && set.exclusion.is_none());
     match (unfinished, resolution.settled) {
-        (Some(set), _) if request.reach == Reach::Offline => {
+        (Some(set), _) if request.reach == Reach::Offline && request.goal != Goal::Relink => {
             Err(PlanError::Stuck(set.version.clone()))
         }
         (_, Some(settled))
-            if !resolution.stale_links.is_empty() && request.goal == Goal::Install =>
+            if !resolution.stale_links.is_empty() && request.goal != Goal::Acquire =>
         {
             Ok(Selected::Set(&resolution.sets[settled]))
         }

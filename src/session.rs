@@ -1,10 +1,12 @@
 //! The glue that every verb needs: definitions to inventories, online or offline.
 
+mod fit;
+
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use std::path::Path;
-
+use crate::compat::Os;
 use crate::definition::transfer::{
     BlobSource, SourceAccess, SourceCredential, Transfer, Verification,
 };
@@ -38,6 +40,10 @@ pub struct Session<'a> {
     pub fetch: &'a dyn Fetch,
     /// Where the credentials lie that were passed to this run (`$CREDENTIALS_DIRECTORY`).
     pub credentials: Option<&'a Path>,
+    /// The operating system that images have to fit.
+    pub os: &'a Os,
+    /// The way to remote images that are looked into before they are here; `None`: they are not.
+    pub peek: Option<&'a Arc<dyn Fetch>>,
 }
 
 /// What must be defined for a verb to work (compat 1, section 2.15).

@@ -132,6 +132,20 @@ extension() {
     image "$tree" "$name" "$version"
 }
 
+# crashing_extension NAME VERSION SECONDS: the same, but its service fails after so many seconds
+crashing_extension() {
+    local name=$1 version=$2 tree
+    tree=$(mktemp -d)
+    mkdir -p "$tree"/usr/{bin,lib/extension-release.d,lib/systemd/system/multi-user.target.d}
+    printf 'ID=_any\nARCHITECTURE=%s\n' "$architecture" >"$tree/usr/lib/extension-release.d/extension-release.$name"
+    printf '#!/bin/sh\nsleep %s\necho "this version is broken" >&2\nexit 7\n' "$3" >"$tree/usr/bin/$name"
+    printf '[Service]\nExecStart=/usr/bin/%s\n' "$name" >"$tree/usr/lib/systemd/system/$name.service"
+    printf '[Unit]\nUpholds=%s.service\n' "$name" >"$tree/usr/lib/systemd/system/multi-user.target.d/10-$name.conf"
+    chmod -R go=u-w "$tree"
+    chmod 0755 "$tree/usr/bin/$name"
+    image "$tree" "$name" "$version"
+}
+
 # image TREE NAME VERSION: packs the tree for publication and removes it
 image() {
     mkdir -p "$www/$2"

@@ -3,6 +3,7 @@
 //! Owns the connection, its small runtime, and all waiting: whatever is asked here ends, well or badly, in bounded
 //! time. Never decides what to do, and never speaks to systemd's private socket: without a system bus it says so.
 
+use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -15,7 +16,7 @@ use zbus::proxy::CacheProperties;
 use zbus::{Connection, ObjectPath, OwnedObjectPath};
 
 use super::command;
-use super::system::{CommandOutcome, JobResult, SystemError, SystemManager};
+use super::system::{CommandOutcome, JobResult, SystemError, SystemManager, UnitState};
 
 /// systemd, reached over the system bus at the first question.
 ///
@@ -113,6 +114,22 @@ impl SystemBus {
         }
     }
 
+    /// The names of the units in one of these states that match one of these patterns (all, without patterns).
+    fn units(
+        &self,
+        operation: &'static str,
+        states: &[&str],
+        patterns: &[&str],
+    ) -> Result<BTreeSet<String>, SystemError> {
+        self.call(operation, "systemd", async |connection| {
+            let units = manager(connection)
+                .await?
+                .list_units_by_patterns(states, patterns)
+                .await?;
+            Ok(units.into_iter().map(|unit| unit.0).collect())
+        })
+    }
+
     /// Queues a job for the unit and waits for its result.
     fn job(&self, verb: Verb, unit: &str) -> Result<JobResult, SystemError> {
         let operation = verb.name();
@@ -153,6 +170,11 @@ impl SystemManager for SystemBus {
     }
 
     fn restart(&self, unit: &str) -> Result<JobResult, SystemError> {
+        // Several merges in a few seconds (a trial and its way back) are meant: the unit's start limit must not bar them.
+        // Whatever fails here fails again, and is told, when the job is asked for.
+        let _ = self.call("reset", unit, async |connection| {
+            manager(connection).await?.reset_failed_unit(unit).await
+        });
         self.job(Verb::Restart, unit)
     }
 
@@ -162,6 +184,48 @@ impl SystemManager for SystemBus {
 
     fn reload_unit(&self, unit: &str) -> Result<JobResult, SystemError> {
         self.job(Verb::Reload, unit)
+    }
+
+    fn stop(&self, unit: &str) -> Result<JobResult, SystemError> {
+        self.job(Verb::Stop, unit)
+    }
+
+    fn state(&self, unit: &str) -> Result<UnitState, SystemError> {
+        self.call("look up", unit, async |connection| {
+            let proxy = UnitProxy::of(connection, unit).await?;
+            let result = if unit.ends_with(".service") {
+                service(connection, unit).await?.result().await?
+            } else {
+                String::new()
+            };
+            Ok(UnitState {
+                active: proxy.active_state().await?,
+                sub: proxy.sub_state().await?,
+                invocation: proxy.invocation_id().await?,
+                result,
+            })
+        })
+    }
+
+    fn active_units(&self, pattern: &str) -> Result<Vec<String>, SystemError> {
+        let states = ["active", "reloading", "activating"];
+        self.units("list the units of", &states, &[pattern])
+            .map(|units| units.into_iter().collect())
+    }
+
+    fn failed_units(&self) -> Result<BTreeSet<String>, SystemError> {
+        self.units("list the failed units of", &["failed"], &[])
+    }
+
+    fn version(&self) -> Result<Option<u32>, SystemError> {
+        self.call("look up the version of", "systemd", async |connection| {
+            let text = manager(connection).await?.version().await?;
+            let digits = text.trim_start_matches(|sign: char| !sign.is_ascii_digit());
+            let end = digits
+                .find(|sign: char| !sign.is_ascii_digit())
+                .unwrap_or(digits.len());
+            Ok(digits[..end].parse().ok())
+        })
     }
 
     fn reload_manager(&self) -> Result<(), SystemError> {
@@ -182,6 +246,7 @@ enum Verb {
     Restart,
     TryRestart,
     Reload,
+    Stop,
 }
 
 impl Verb {
@@ -189,6 +254,7 @@ impl Verb {
         match self {
             Self::Restart | Self::TryRestart => "restart",
             Self::Reload => "reload",
+            Self::Stop => "stop",
         }
     }
 }
@@ -205,6 +271,15 @@ trait Manager {
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn try_restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn reload_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
+    fn list_units_by_patterns(
+        &self,
+        states: &[&str],
+        patterns: &[&str],
+    ) -> zbus::Result<Vec<Listed>>;
+    #[zbus(property)]
+    fn version(&self) -> zbus::Result<String>;
     #[zbus(signal)]
     fn job_removed(
         &self,
@@ -224,7 +299,26 @@ trait Unit {
     fn load_state(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn active_state(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn sub_state(&self) -> zbus::Result<String>;
+    #[zbus(property, name = "InvocationID")]
+    fn invocation_id(&self) -> zbus::Result<Vec<u8>>;
 }
+
+/// A unit as the manager lists it: its name, description, load, active and sub state, whom it follows, its object, and its
+/// job's number, type and object.
+type Listed = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    OwnedObjectPath,
+    u32,
+    String,
+    OwnedObjectPath,
+);
 
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Service",
@@ -235,6 +329,8 @@ trait Service {
     fn timeout_start_usec(&self) -> zbus::Result<u64>;
     #[zbus(property, name = "TimeoutStopUSec")]
     fn timeout_stop_usec(&self) -> zbus::Result<u64>;
+    #[zbus(property)]
+    fn result(&self) -> zbus::Result<String>;
 }
 
 async fn manager(connection: &Connection) -> zbus::Result<ManagerProxy<'static>> {
@@ -265,6 +361,7 @@ async fn run_job(connection: &Connection, verb: Verb, unit: &str) -> zbus::Resul
             Verb::Restart => manager.restart_unit(unit, JOB_MODE).await,
             Verb::TryRestart => manager.try_restart_unit(unit, JOB_MODE).await,
             Verb::Reload => manager.reload_unit(unit, JOB_MODE).await,
+            Verb::Stop => manager.stop_unit(unit, JOB_MODE).await,
         }
     });
     // The signals are read while the reply is still out: a full queue of signals would hold up the reply itself.
@@ -307,14 +404,19 @@ async fn own_timeout(connection: &Connection, unit: &str) -> zbus::Result<Durati
         // The default of all other kinds, 90 s, is JOB_TIMEOUT.
         return Ok(Duration::ZERO);
     }
+    let service = service(connection, unit).await?;
+    let bounded = |microseconds| Duration::from_micros(microseconds).min(UNIT_TIMEOUT_LIMIT);
+    Ok(bounded(service.timeout_stop_usec().await?) + bounded(service.timeout_start_usec().await?))
+}
+
+/// What only services have.
+async fn service(connection: &Connection, unit: &str) -> zbus::Result<ServiceProxy<'static>> {
     let path = manager(connection).await?.load_unit(unit).await?;
-    let service = ServiceProxy::builder(connection)
+    ServiceProxy::builder(connection)
         .path(path)
         .cache_properties(CacheProperties::No)
         .build()
-        .await?;
-    let bounded = |microseconds| Duration::from_micros(microseconds).min(UNIT_TIMEOUT_LIMIT);
-    Ok(bounded(service.timeout_stop_usec().await?) + bounded(service.timeout_start_usec().await?))
+        .await
 }
 
 /// The next item of a stream.

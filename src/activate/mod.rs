@@ -5,7 +5,8 @@
 //! installed. With `--root=` and the like there is no running system to activate: the caller does not come here.
 
 pub mod dbus;
-pub mod debt;
+pub mod effects;
+pub mod health;
 pub mod plan;
 pub mod system;
 
@@ -15,11 +16,9 @@ mod reboot;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::error::Error;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::event::{Event, Reporter, Severity};
+use crate::event::{Event, Reporter, Severity, chain};
 use crate::storage::atomic::AtomicError;
 
 pub use crate::extension::ExtensionKind;
@@ -51,7 +50,8 @@ pub fn activate(
         run.tell(Severity::Info, format!("{line}."));
     }
     let merged = run.merge_all();
-    let units_alone = plan.merge.is_empty() && !(plan.reload.is_empty() && plan.restart.is_empty());
+    let units_alone = plan.merge.is_empty()
+        && !(plan.reload.is_empty() && plan.restart.is_empty() && plan.revive.is_empty());
     if merged || units_alone {
         // Without it the manager would go on with the unit files of before, or with none.
         run.reload_manager();
@@ -61,6 +61,36 @@ pub fn activate(
     }
     for unit in &plan.restart {
         run.unit(unit, Verb::Restart);
+    }
+    for unit in &plan.revive {
+        if !plan.restart.contains(unit) {
+            run.unit(unit, Verb::Start);
+        }
+    }
+    match run.failures {
+        failures if failures.is_empty() => Ok(()),
+        failures => Err(ActivateError::Failed { failures }),
+    }
+}
+
+/// Looks whether what the plan needs is merged, without doing anything.
+///
+/// # Errors
+/// [`ActivateError::Failed`] with all that is not.
+pub fn confirm(
+    plan: &ActivationPlan,
+    system: &dyn SystemManager,
+    reporter: &dyn Reporter,
+) -> Result<(), ActivateError> {
+    let mut run = Activation {
+        plan,
+        system,
+        reporter,
+        failures: Vec::new(),
+        held_back: BTreeSet::new(),
+    };
+    for kind in plan.merge.iter().copied() {
+        run.verify(kind);
     }
     match run.failures {
         failures if failures.is_empty() => Ok(()),
@@ -75,6 +105,8 @@ pub enum Verb {
     Reload,
     /// Stop it and start it again.
     Restart,
+    /// Start it if it is down.
+    Start,
 }
 
 impl std::fmt::Display for Verb {
@@ -82,6 +114,7 @@ impl std::fmt::Display for Verb {
         formatter.write_str(match self {
             Self::Reload => "reload",
             Self::Restart => "restart",
+            Self::Start => "start",
         })
     }
 }
@@ -151,7 +184,12 @@ impl<'a> Activation<'a> {
             });
         }
         // An unmet condition of the unit ends in a job that is "done" with nothing merged.
-        if self.system.is_active(unit).map_err(ask)? {
+        let expected = self
+            .plan
+            .dependents
+            .iter()
+            .any(|dependent| dependent.kind == kind && dependent.extension.is_some());
+        if !expected || self.system.is_active(unit).map_err(ask)? {
             Ok(())
         } else {
             Err(Failure::Inactive {
@@ -239,17 +277,24 @@ impl<'a> Activation<'a> {
     }
 
     fn try_unit(&self, unit: &str, verb: Verb) -> Result<(), Failure> {
-        let operation = if verb == Verb::Reload {
-            "reload"
-        } else {
-            "restart"
+        let operation = match verb {
+            Verb::Reload => "reload",
+            Verb::Restart => "restart",
+            Verb::Start => "start",
         };
         let ask = |source| Failure::Manager {
             operation,
             object: unit.to_owned(),
             source,
         };
-        if !self.system.is_active(unit).map_err(ask)? {
+        let up = self.system.is_active(unit).map_err(ask)?;
+        if !up && self.plan.revive.contains(unit) {
+            return self.revive(unit).map_err(ask)?;
+        }
+        if up && verb == Verb::Start {
+            return Ok(());
+        }
+        if !up {
             let (severity, text) = if self.system.is_loaded(unit).map_err(ask)? {
                 (
                     Severity::Info,
@@ -269,7 +314,7 @@ impl<'a> Activation<'a> {
                 self.tell(Severity::Info, format!("Reloading '{unit}'."));
                 self.system.reload_unit(unit)
             }
-            Verb::Restart => {
+            Verb::Restart | Verb::Start => {
                 self.tell(Severity::Info, format!("Restarting '{unit}'."));
                 self.system.try_restart(unit)
             }
@@ -282,6 +327,21 @@ impl<'a> Activation<'a> {
                 result,
             }),
         }
+    }
+}
+
+impl Activation<'_> {
+    /// Starts a unit that was up before, however often it has failed since.
+    fn revive(&self, unit: &str) -> Result<Result<(), Failure>, SystemError> {
+        self.tell(Severity::Info, format!("Starting '{unit}' again."));
+        Ok(match self.system.restart(unit)? {
+            JobResult::Done => Ok(()),
+            result => Err(Failure::Job {
+                verb: Verb::Start,
+                unit: unit.to_owned(),
+                result,
+            }),
+        })
     }
 }
 
@@ -298,9 +358,6 @@ pub enum ActivateError {
     /// The way to the service manager cannot be prepared.
     #[error("cannot prepare the connection to the service manager")]
     Bus(#[source] std::io::Error),
-    /// The note of what is still to be activated cannot be kept.
-    #[error("cannot note what is still to be activated")]
-    Debt(#[source] AtomicError),
     /// The reasons that stand already in the note cannot be read.
     #[error("cannot read '{}'", .path.display())]
     ReadReboot {
@@ -328,9 +385,7 @@ impl ActivateError {
             Self::Failed { failures } => failures
                 .iter()
                 .any(|failure| !matches!(failure, Failure::NotMerged { .. })),
-            Self::Bus(_) | Self::Debt(_) | Self::ReadReboot { .. } | Self::WriteReboot { .. } => {
-                true
-            }
+            Self::Bus(_) | Self::ReadReboot { .. } | Self::WriteReboot { .. } => true,
         }
     }
 
@@ -446,16 +501,4 @@ fn list(failures: &[Failure]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join("; ")
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }

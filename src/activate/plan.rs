@@ -37,6 +37,8 @@ pub struct ActivationPlan {
     pub reload: Vec<String>,
     /// Units to restart, if they are active.
     pub restart: Vec<String>,
+    /// Units that were up before and are started again if they are not now: the way back of what a version has broken.
+    pub revive: BTreeSet<String>,
     /// One line for each reason to reboot, for [`super::require_reboot`].
     pub reboot: Vec<String>,
     /// One line for each artifact that waits for the next boot.
@@ -65,6 +67,7 @@ impl ActivationPlan {
         self.merge.is_empty()
             && self.reload.is_empty()
             && self.restart.is_empty()
+            && self.revive.is_empty()
             && self.reboot.is_empty()
             && self.staged.is_empty()
     }
@@ -74,7 +77,11 @@ impl ActivationPlan {
         let mut units = Vec::new();
         push_unique(
             &mut units,
-            activation.restart.iter().chain(&activation.reload),
+            activation
+                .restart
+                .named()
+                .iter()
+                .chain(activation.reload.named()),
         );
         self.merge.insert(kind);
         self.dependents.push(Dependent {
@@ -104,8 +111,8 @@ pub fn plan(moved: &[Moved<'_>]) -> ActivationPlan {
         match one.activation.mode {
             ActivationMode::Auto | ActivationMode::Refresh => {
                 plan_merge(&mut plan, one);
-                push_unique(&mut reload, &one.activation.reload);
-                push_unique(&mut plan.restart, &one.activation.restart);
+                push_unique(&mut reload, one.activation.reload.named());
+                push_unique(&mut plan.restart, one.activation.restart.named());
             }
             ActivationMode::Stage => {
                 let line = format!(
@@ -162,10 +169,11 @@ fn push_unique<'a>(list: &mut Vec<String>, more: impl IntoIterator<Item = &'a St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::definition::transfer::Units;
     use ExtensionKind::{Confext, Sysext};
 
     fn activation(mode: ActivationMode, restart: &[&str], reload: &[&str]) -> Activation {
-        let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+        let owned = |list: &[&str]| Units::Named(list.iter().map(ToString::to_string).collect());
         Activation {
             mode,
             restart: owned(restart),

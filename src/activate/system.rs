@@ -3,11 +3,13 @@
 //! [`super::dbus::SystemBus`] is the real one; tests bring a recording one. Everything here is synchronous and bounded
 //! in time.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -27,7 +29,7 @@ pub trait SystemManager {
     /// When the manager cannot be asked.
     fn is_active(&self, unit: &str) -> Result<bool, SystemError>;
 
-    /// Restarts the unit, or starts it, and waits for the job's result.
+    /// Restarts the unit, or starts it, however often it was started lately, and waits for the job's result.
     ///
     /// # Errors
     /// When no job could be queued, or none ended in time. A job that ended badly is an `Ok` value.
@@ -45,6 +47,36 @@ pub trait SystemManager {
     /// As [`SystemManager::restart`].
     fn reload_unit(&self, unit: &str) -> Result<JobResult, SystemError>;
 
+    /// Stops the unit and waits for the job's result; one that is not up is `Done`.
+    ///
+    /// # Errors
+    /// As [`SystemManager::restart`].
+    fn stop(&self, unit: &str) -> Result<JobResult, SystemError>;
+
+    /// What the unit is doing.
+    ///
+    /// # Errors
+    /// When the manager cannot be asked.
+    fn state(&self, unit: &str) -> Result<UnitState, SystemError>;
+
+    /// The units that are up and whose names match the shell pattern.
+    ///
+    /// # Errors
+    /// When the manager cannot be asked.
+    fn active_units(&self, pattern: &str) -> Result<Vec<String>, SystemError>;
+
+    /// The units that have failed.
+    ///
+    /// # Errors
+    /// When the manager cannot be asked.
+    fn failed_units(&self) -> Result<BTreeSet<String>, SystemError>;
+
+    /// The manager's version, as far as its number can be read: `257`.
+    ///
+    /// # Errors
+    /// When the manager cannot be asked.
+    fn version(&self) -> Result<Option<u32>, SystemError>;
+
     /// Makes the manager read all unit files again, and waits until it has.
     ///
     /// # Errors
@@ -56,6 +88,55 @@ pub trait SystemManager {
     /// # Errors
     /// When it cannot be started or does not end in time. A failing program is an `Ok` value.
     fn run(&self, program: &str, arguments: &[&str]) -> Result<CommandOutcome, SystemError>;
+
+    /// Runs a command in a unit of its own, out of this program's sandbox and control group.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not end in time; it is killed then.
+    fn run_transient(
+        &self,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<CommandOutcome, SystemError> {
+        let bound = format!("--property=RuntimeMaxSec={}", limit.as_secs());
+        let mut arguments = vec![
+            "--quiet",
+            "--collect",
+            "--wait",
+            "--pipe",
+            "--service-type=exec",
+            bound.as_str(),
+            "--",
+        ];
+        arguments.extend(command.iter().map(String::as_str));
+        self.run("systemd-run", &arguments)
+    }
+
+    /// The last lines of the unit's log of this boot.
+    ///
+    /// # Errors
+    /// When journalctl cannot be run.
+    fn journal_tail(&self, unit: &str, lines: usize) -> Result<Vec<String>, SystemError> {
+        let unit = format!("--unit={unit}");
+        let lines = format!("--lines={lines}");
+        let arguments = [
+            "--quiet",
+            "--no-pager",
+            "--boot",
+            "--output=cat",
+            &unit,
+            &lines,
+        ];
+        let outcome = self.run("journalctl", &arguments)?;
+        let text = String::from_utf8_lossy(&outcome.stdout);
+        let printable = |line: &str| -> String {
+            line.chars()
+                .filter(|sign| !sign.is_control())
+                .take(TALK_LIMIT)
+                .collect()
+        };
+        Ok(text.lines().map(printable).collect())
+    }
 
     /// The names of the extensions that are merged now, each once, sorted.
     ///
@@ -74,6 +155,30 @@ pub trait SystemManager {
             command: format!("{} status", kind.program()),
             source,
         })
+    }
+}
+
+/// What a unit is doing (org.freedesktop.systemd1(5)).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnitState {
+    /// `active`, `inactive`, `failed`, `activating`, …
+    pub active: String,
+    /// The state of its type: `running`, `auto-restart`, …
+    pub sub: String,
+    /// What tells one start from the next.
+    pub invocation: Vec<u8>,
+    /// Why it ended: `success`, `exit-code`, `signal`, …; empty for units that have no such thing.
+    pub result: String,
+}
+
+impl UnitState {
+    /// Whether it runs, or is being started.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(
+            self.active.as_str(),
+            "active" | "reloading" | "refreshing" | "activating"
+        )
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Mutex;
 
+use super::system::UnitState;
 use super::*;
 use crate::event::{Event, Reporter};
 
@@ -71,6 +72,30 @@ impl SystemManager for Recorder {
 
     fn reload_unit(&self, unit: &str) -> Result<JobResult, SystemError> {
         self.job(format!("reload {unit}"))
+    }
+
+    fn stop(&self, unit: &str) -> Result<JobResult, SystemError> {
+        self.job(format!("stop {unit}"))
+    }
+
+    fn state(&self, unit: &str) -> Result<UnitState, SystemError> {
+        let up = self.is_active(unit)?;
+        Ok(UnitState {
+            active: if up { "active" } else { "inactive" }.to_owned(),
+            ..UnitState::default()
+        })
+    }
+
+    fn active_units(&self, _: &str) -> Result<Vec<String>, SystemError> {
+        Ok(Vec::new())
+    }
+
+    fn failed_units(&self) -> Result<BTreeSet<String>, SystemError> {
+        Ok(BTreeSet::new())
+    }
+
+    fn version(&self) -> Result<Option<u32>, SystemError> {
+        Ok(Some(257))
     }
 
     fn reload_manager(&self) -> Result<(), SystemError> {
@@ -465,4 +490,28 @@ fn every_failure_has_a_next_step_and_none_is_given_twice() {
         "{text}"
     );
     assert!(!text.contains('\n'));
+}
+
+#[test]
+fn units_that_were_up_before_are_started_again_and_others_stay_down() {
+    let plan = ActivationPlan {
+        restart: vec!["a.service".to_owned(), "b.service".to_owned()],
+        revive: [
+            "a.service".to_owned(),
+            "c.service".to_owned(),
+            "d.service".to_owned(),
+        ]
+        .into(),
+        ..ActivationPlan::default()
+    };
+    let system = Recorder {
+        inactive: ["a.service", "b.service", "c.service"].into(),
+        ..Recorder::default()
+    };
+    let talk = Talk::default();
+    activate(&plan, &system, &talk).expect("everything is done");
+    assert_eq!(
+        *system.calls.borrow(),
+        ["daemon-reload", "restart a.service", "restart c.service",]
+    );
 }

@@ -65,6 +65,9 @@ pub(crate) struct Args {
     /// Seconds to wait for another run (120 if not given), or `infinity`
     #[arg(long, value_name = "SECONDS", overrides_with = "wait")]
     pub(crate) wait: Option<String>,
+    /// Judge images by the os-release file of the next operating system
+    #[arg(long, value_name = "FILE", overrides_with = "for_os_release")]
+    pub(crate) for_os_release: Option<PathBuf>,
     /// Downloads at a time (8 if not given)
     #[arg(long, value_name = "NUMBER", overrides_with = "jobs")]
     pub(crate) jobs: Option<usize>,

@@ -35,7 +35,9 @@ pub(super) fn run(context: &Context<'_>) -> Result<Exit, Error> {
 
 fn offered(context: &Context<'_>, name: &ComponentName) -> Result<Option<String>, Error> {
     let component = context.load(name, Requirement::EnabledTransfer)?;
-    let surveyed = context.session.survey(component, context.settings.reach)?;
+    let surveyed = context
+        .session
+        .survey_fitting(component, context.settings.reach, None)?;
     Ok(surveyed
         .resolve()
         .offered()

@@ -21,7 +21,15 @@ pub(super) fn run(context: &Context<'_>, version: Option<&str>) -> Result<Exit, 
         return Ok(Exit::Failure);
     };
     let component = context.load(name, Requirement::EnabledTransfer)?;
-    let surveyed = context.session.survey(component, context.settings.reach)?;
+    let reach = context.settings.reach;
+    let surveyed = if context.settings.reasons == Reasons::Shown
+        || context.settings.for_os_release.is_some()
+    {
+        context.session.survey_fitting(component, reach, version)?
+    } else {
+        // compat: the plain list goes by versions alone, as the original's does.
+        context.session.survey(component, reach)?
+    };
     let resolution = surveyed.resolve();
     let text = match version {
         None => overview(context, &resolution),

@@ -1,16 +1,21 @@
 //! The command line: verbs over the library, results on stdout, talk on stderr, one exit code.
 
-mod activation;
 mod args;
 mod check;
 mod components;
+mod history;
 mod list;
+mod os;
 mod output;
+mod plan;
+mod rollback;
 mod settings;
 mod status;
+mod transaction;
 mod update;
 mod vacuum;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -26,13 +31,14 @@ use jiff::tz::TimeZone;
 use signal_hook::consts::signal::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::compat::Os;
 use crate::definition::nearest::nearest;
 use crate::definition::transfer::{BlobSource, Transfer, Verification};
 use crate::definition::{Component, ComponentName, DefinitionError, Loader};
-use crate::error::{Error, chain};
-use crate::event::{Event, Reporter as _, Severity};
-use crate::fetch::{Cancel, HttpSettings, Transport};
-use crate::host::Host;
+use crate::error::Error;
+use crate::event::{Event, Reporter as _, Severity, chain};
+use crate::fetch::{Cancel, Fetch, HttpSettings, Transport};
+use crate::host::{Host, parse_environment};
 use crate::install::Executor;
 use crate::install::lock::Lock;
 use crate::inventory::remote::{Manifests, Policy};
@@ -62,6 +68,8 @@ enum Exit {
     Success,
     /// 1: a failure, or "no" as the answer.
     Failure,
+    /// 3: a new version failed its trial, and the one before is back.
+    Reverted,
     /// 128 and the signal's number, as a shell reports a program that a signal ended.
     Interrupted(u8),
 }
@@ -71,6 +79,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Success => Self::SUCCESS,
             Exit::Failure => Self::FAILURE,
+            Exit::Reverted => Self::from(3),
             Exit::Interrupted(signal) => Self::from(128 + signal),
         }
     }
@@ -99,9 +108,19 @@ enum Verb {
     Vacuum,
     Components,
     Status,
+    Rollback(Option<String>),
+    Hold,
+    Unhold,
+    Activate,
+    Settle,
+    History,
+    Plan(Option<String>),
+    Apply(String),
+    Gate,
+    Select,
 }
 
-const VERBS: [&str; 7] = [
+const VERBS: [&str; 17] = [
     "list",
     "check-new",
     "update",
@@ -109,6 +128,16 @@ const VERBS: [&str; 7] = [
     "vacuum",
     "components",
     "status",
+    "rollback",
+    "hold",
+    "unhold",
+    "activate",
+    "settle",
+    "history",
+    "plan",
+    "apply",
+    "gate",
+    "select",
 ];
 
 impl Verb {
@@ -121,6 +150,16 @@ impl Verb {
             Self::Vacuum => "vacuum",
             Self::Components => "components",
             Self::Status => "status",
+            Self::Rollback(_) => "rollback",
+            Self::Hold => "hold",
+            Self::Unhold => "unhold",
+            Self::Activate => "activate",
+            Self::Settle => "settle",
+            Self::History => "history",
+            Self::Plan(_) => "plan",
+            Self::Apply(_) => "apply",
+            Self::Gate => "gate",
+            Self::Select => "select",
         }
     }
 }
@@ -197,6 +236,22 @@ fn verb(words: &[String]) -> Result<Verb, UsageError> {
         "vacuum" => alone(Verb::Vacuum),
         "components" => alone(Verb::Components),
         "status" => alone(Verb::Status),
+        "rollback" => optional().map(Verb::Rollback),
+        "hold" => alone(Verb::Hold),
+        "unhold" => alone(Verb::Unhold),
+        "activate" => alone(Verb::Activate),
+        "settle" => alone(Verb::Settle),
+        "history" => alone(Verb::History),
+        "plan" => optional().map(Verb::Plan),
+        "gate" => alone(Verb::Gate),
+        "select" => alone(Verb::Select),
+        "apply" => match arguments {
+            [file] => Ok(Verb::Apply(file.clone())),
+            [] => Err(UsageError::new(
+                "apply: the file with the plan is missing.\nhint: `sysupdate plan --json=short > FILE` makes one",
+            )),
+            _ => Err(too_many()),
+        },
         _ => Err(unknown_verb(name)),
     }
 }
@@ -229,6 +284,19 @@ fn refuse(verb: &Verb, settings: &Settings) -> Result<(), UsageError> {
         return Err(UsageError::new(format!(
             "The --definitions= switch may not be combined with '{name}'."
         )));
+    }
+    match (&settings.for_os_release, verb) {
+        (None, Verb::Gate) => return Err(os::os_release_missing()),
+        (
+            Some(_),
+            Verb::List(_) | Verb::CheckNew | Verb::Plan(_) | Verb::Acquire(_) | Verb::Gate,
+        )
+        | (None, _) => {}
+        (Some(_), _) => {
+            return Err(UsageError::new(format!(
+                "--for-os-release= cannot be used with '{name}': what is installed must fit this system."
+            )));
+        }
     }
     match (settings.instances_max, verb) {
         (Some(0), Verb::Vacuum) => Err(UsageError::new(
@@ -400,13 +468,26 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         directory: settings.definitions.as_deref(),
         transfer_source: settings.transfer_source.as_deref(),
     };
-    let transport = Transport::new(HttpSettings {
-        limit_rate: settings.limit_rate,
-        retry: settings.retry,
-        cancel: cancel.clone(),
-        ..HttpSettings::default()
-    })
-    .telling(Arc::<Narrator>::clone(&narrator));
+    let transport: Arc<dyn Fetch> = Arc::new(
+        Transport::new(HttpSettings {
+            limit_rate: settings.limit_rate,
+            retry: settings.retry,
+            cancel: cancel.clone(),
+            ..HttpSettings::default()
+        })
+        .telling(Arc::<Narrator>::clone(&narrator)),
+    );
+    let fields = match &settings.for_os_release {
+        None => host.os_release.clone().unwrap_or_default(),
+        Some(file) => match os_release(file) {
+            Ok(fields) => fields,
+            Err(text) => {
+                narrator.error(&text);
+                return Exit::Failure;
+            }
+        },
+    };
+    let os = Os::new(fields, host.architecture.clone());
     let policy = Policy {
         keyring: settings.keyring.clone(),
         freshness: settings.freshness,
@@ -414,7 +495,7 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         now: present(),
         zone: TimeZone::system,
     };
-    let manifests = Manifests::new(&transport, &root, policy, &narrator);
+    let manifests = Manifests::new(&*transport, &root, policy, &*narrator);
     let context = Context {
         settings,
         root: &root,
@@ -424,12 +505,14 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
             manifests: &manifests,
             reporter: &narrator,
             verification: settings.verification,
-            fetch: &transport,
+            fetch: &*transport,
             credentials: settings.credentials.as_deref(),
+            os: &os,
+            peek: (settings.reach == Reach::Online).then_some(&transport),
         },
         executor: Executor {
             root: &root,
-            fetch: &transport,
+            fetch: &*transport,
             reporter: &narrator,
             cancel: &cancel,
             durability: settings.durability,
@@ -444,6 +527,16 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         Verb::Vacuum => vacuum::run(&context, verb),
         Verb::Components => components::run(&context),
         Verb::Status => status::run(&context),
+        Verb::Rollback(version) => rollback::run(&context, verb, version.as_deref()),
+        Verb::Hold => rollback::hold(&context, verb),
+        Verb::Unhold => rollback::unhold(&context, verb),
+        Verb::Activate => rollback::activate(&context, verb),
+        Verb::Settle => rollback::settle(&context, verb),
+        Verb::History => history::run(&context),
+        Verb::Gate => os::gate(&context, verb),
+        Verb::Select => os::select(&context, verb),
+        Verb::Plan(version) => plan::run(&context, version.as_deref()),
+        Verb::Apply(file) => plan::apply(&context, verb, file),
     };
     let exit = result.unwrap_or_else(|error| {
         context.complain(&error);
@@ -480,6 +573,26 @@ fn verification<'a>(transfers: impl IntoIterator<Item = &'a Transfer>) -> &'stat
     }
 }
 
+/// The fields of the os-release file of another operating system.
+fn os_release(file: &Path) -> Result<BTreeMap<String, String>, String> {
+    let place = file.display();
+    let root = Root::host();
+    let path =
+        std::path::absolute(file).map_err(|error| format!("cannot read '{place}': {error}"))?;
+    let bytes = root
+        .read(&path, 1024 * 1024)
+        .map_err(|error| format!("cannot read '{place}': {error}"))?;
+    let fields = parse_environment(&String::from_utf8_lossy(&bytes));
+    if fields.contains_key("ID") {
+        Ok(fields)
+    } else {
+        Err(format!(
+            "'{place}' is no os-release file: it has no ID=\nhint: it is etc/os-release or usr/lib/os-release of the next \
+             operating system"
+        ))
+    }
+}
+
 fn open_root(path: Option<&Path>) -> Result<Root, String> {
     let Some(path) = path else {
         return Ok(Root::host());
@@ -504,6 +617,14 @@ fn open_root(path: Option<&Path>) -> Result<Root, String> {
 )]
 fn present() -> Timestamp {
     Timestamp::now()
+}
+
+/// The present, to the second, as records show it (RFC 3339).
+fn timestamp() -> String {
+    present()
+        .round(jiff::Unit::Second)
+        .unwrap_or_else(|_| present())
+        .to_string()
 }
 
 static SIGNAL: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);

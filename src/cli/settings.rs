@@ -61,6 +61,12 @@ pub(super) struct Settings {
     pub(super) freshness: Freshness,
     pub(super) acceptance: Acceptance,
     pub(super) temporary: TemporaryDirectories,
+    /// `--for-os-release=`: images have to fit this operating system.
+    pub(super) for_os_release: Option<PathBuf>,
+    /// The call, for the history.
+    pub(super) command: String,
+    /// Who called, for the history.
+    pub(super) user: String,
 }
 
 /// Which components a verb works on.
@@ -206,6 +212,9 @@ impl Settings {
                 Acceptance::Never
             },
             temporary: temporary(),
+            for_os_release: args.for_os_release.clone(),
+            command: args.words.join(" "),
+            user: user(),
         })
     }
 }
@@ -218,6 +227,18 @@ fn retry(args: &Args) -> RetrySettings {
             .map_or(default.first_delay, Duration::from_millis),
         ..default
     }
+}
+
+/// Who is behind this process: the user that sudo or pkexec names, else the number of the effective one.
+fn user() -> String {
+    let named = ["SUDO_USER", "PKEXEC_UID"]
+        .into_iter()
+        .find_map(|name| env::var(name).ok())
+        .filter(|name| !name.is_empty() && !name.chars().any(char::is_control));
+    named.unwrap_or_else(|| match rustix::process::geteuid() {
+        rustix::process::Uid::ROOT => "root".to_owned(),
+        other => other.as_raw().to_string(),
+    })
 }
 
 fn talk(args: &Args) -> Talk {

@@ -1,5 +1,6 @@
 //! `status`: what is installed, component by component, without asking any source.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -7,13 +8,19 @@ use serde::Serialize;
 use super::output::json::{self, JsonFormat};
 use super::output::table::{self, Column};
 use super::output::{self};
+use super::transaction::Scope;
 use super::{Context, Exit, Selection};
+use crate::activate::dbus::SystemBus;
+use crate::activate::system::SystemManager as _;
 use crate::definition::ComponentName;
 use crate::error::Error;
-use crate::inventory::link::LinkState;
+use crate::extension::ExtensionKind;
+use crate::inventory::link::{Link, LinkState};
 use crate::plan::Reach;
-use crate::resolve::{Resolution, UpdateSet};
+use crate::resolve::{MarkKind, Resolution, UpdateSet};
 use crate::session::{Requirement, SessionError};
+use crate::trial::TrialError;
+use crate::trial::record::{self, Phase, Record};
 
 /// One component.
 #[derive(Serialize)]
@@ -30,7 +37,29 @@ struct Row {
     /// Cut off while it was fetched.
     partial: Option<String>,
     links: Vec<LinkView>,
+    /// Whether the running system has the extensions merged that its links stand for; none where that does not apply.
+    merged: Option<bool>,
+    /// Since when nothing newer is installed.
+    held: Option<String>,
+    /// Versions that do not come back by themselves.
+    marked: Vec<MarkView>,
+    /// A version whose trial is not over.
+    trial: Option<TrialView>,
     verification: &'static str,
+}
+
+#[derive(Serialize)]
+struct MarkView {
+    version: String,
+    kind: &'static str,
+    since: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct TrialView {
+    version: String,
+    phase: Phase,
 }
 
 #[derive(Serialize)]
@@ -49,9 +78,15 @@ pub(super) fn run(context: &Context<'_>) -> Result<Exit, Error> {
     };
     let mut rows = Vec::new();
     let mut exit = Exit::Success;
+    let system = System::ask(context)?;
     for name in &names {
-        match row(context, name) {
-            Ok(row) => rows.push(row),
+        match row(context, name, &system) {
+            Ok(row) => {
+                if row.needs_attention() {
+                    exit = Exit::Failure;
+                }
+                rows.push(row);
+            }
             // Most hosts have named components only.
             Err(Error::Session(SessionError::Undefined(ComponentName::Default))) => {}
             Err(error) => {
@@ -73,7 +108,54 @@ pub(super) fn run(context: &Context<'_>) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-fn row(context: &Context<'_>, name: &ComponentName) -> Result<Row, Error> {
+/// What the running system says, asked once.
+struct System {
+    /// The names of the merged extensions of each kind; nothing where this is not the running system.
+    merged: BTreeMap<ExtensionKind, Vec<String>>,
+    record: Option<Record>,
+}
+
+impl System {
+    fn ask(context: &Context<'_>) -> Result<Self, Error> {
+        let record = record::read(context.root).map_err(TrialError::from)?;
+        let mut merged = BTreeMap::new();
+        if Scope::of(context) == Scope::Running
+            && let Ok(bus) = SystemBus::new()
+        {
+            for kind in [ExtensionKind::Sysext, ExtensionKind::Confext] {
+                // A host without the tool merges nothing, and there is nothing to say of it.
+                if let Ok(names) = bus.merged(kind) {
+                    merged.insert(kind, names);
+                }
+            }
+        }
+        Ok(Self { merged, record })
+    }
+
+    /// Whether all of these entries are merged; `None` when none is an extension, or nobody can tell.
+    fn has_merged(&self, entries: &[(ExtensionKind, String)]) -> Option<bool> {
+        let known: Vec<bool> = entries
+            .iter()
+            .filter_map(|(kind, name)| Some(self.merged.get(kind)?.contains(name)))
+            .collect();
+        (!known.is_empty()).then(|| known.iter().all(|merged| *merged))
+    }
+}
+
+impl Row {
+    /// Whether an operator should look: a link that leads nowhere, an extension that is not merged, an open trial.
+    fn needs_attention(&self) -> bool {
+        let broken = |link: &LinkView| matches!(link.state, "dangling" | "occupied");
+        let open = self
+            .trial
+            .as_ref()
+            .is_some_and(|trial| trial.phase != Phase::Staged);
+        let waits = self.trial.is_some();
+        self.links.iter().any(broken) || open || (self.merged == Some(false) && !waits)
+    }
+}
+
+fn row(context: &Context<'_>, name: &ComponentName, system: &System) -> Result<Row, Error> {
     let component = context.session.load(name, Requirement::EnabledTransfer)?;
     let surveyed = context.session.survey(component, Reach::Offline)?;
     let resolution = surveyed.resolve();
@@ -87,8 +169,55 @@ fn row(context: &Context<'_>, name: &ComponentName) -> Result<Row, Error> {
             .newest_complete
             .map(|index| &resolution.sets[index])
     });
+    let marks = &surveyed.knowledge.marks;
+    let entries: Vec<_> = resolution
+        .transfers
+        .iter()
+        .filter_map(|(_, inventory)| match inventory.link.as_ref()? {
+            Link {
+                path,
+                state: LinkState::To(_),
+            } => ExtensionKind::entry(path),
+            _ => None,
+        })
+        .collect();
+    let plain = super::plain_name(name);
+    let member = system
+        .record
+        .as_ref()
+        .and_then(|record| {
+            let member = record
+                .members
+                .iter()
+                .find(|member| member.component == plain)?;
+            Some(TrialView {
+                version: member.version.to_string(),
+                phase: if crate::trial::is_staged(member) {
+                    Phase::Staged
+                } else {
+                    record.phase
+                },
+            })
+        })
+        .filter(|_| context.settings.definitions.is_none());
     Ok(Row {
-        component: super::plain_name(name),
+        merged: system.has_merged(&entries),
+        held: marks.hold.as_ref().map(|hold| hold.since.clone()),
+        marked: marks
+            .versions
+            .iter()
+            .map(|mark| MarkView {
+                version: mark.version.to_string(),
+                kind: match mark.kind {
+                    MarkKind::Bad => "bad",
+                    MarkKind::Left => "left",
+                },
+                since: mark.since.clone(),
+                reason: mark.reason.clone(),
+            })
+            .collect(),
+        trial: member,
+        component: plain,
         enabled: surveyed.component.enabled,
         current: in_use.map(version),
         installed: resolution
@@ -146,6 +275,7 @@ fn render(context: &Context<'_>, rows: &[Row]) -> String {
         "INSTALLED",
         "PENDING",
         "LINK",
+        "MERGED",
         "VERIFICATION",
         "NOTE",
     ]
@@ -159,6 +289,17 @@ fn render(context: &Context<'_>, rows: &[Row]) -> String {
             if !row.enabled {
                 notes.push("disabled".to_owned());
             }
+            if let Some(since) = &row.held {
+                notes.push(format!("held since {since}"));
+            }
+            notes.extend(row.trial.as_ref().map(|trial| match trial.phase {
+                Phase::Staged => format!("{} takes effect at the next boot", trial.version),
+                _ => format!("{} is on trial", trial.version),
+            }));
+            notes.extend(row.marked.iter().map(|mark| match mark.kind {
+                "bad" => format!("{} is bad: {}", mark.version, mark.reason),
+                _ => format!("{} is held back", mark.version),
+            }));
             notes.extend(
                 row.partial
                     .as_ref()
@@ -179,6 +320,11 @@ fn render(context: &Context<'_>, rows: &[Row]) -> String {
                     dash()
                 } else {
                     links.join(" ")
+                },
+                match row.merged {
+                    None => dash(),
+                    Some(true) => "yes".to_owned(),
+                    Some(false) => "no".to_owned(),
                 },
                 row.verification.to_owned(),
                 if notes.is_empty() {

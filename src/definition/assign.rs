@@ -98,9 +98,6 @@ impl Place<'_> {
             self.unknown(schema, section, name);
             return Ok(());
         };
-        if key.owner == Owner::Planned {
-            return Err(self.refused(format!("{name}= is not handled by this version")));
-        }
         let scope = Scope {
             host: self.host,
             origin: &self.origin,
@@ -135,10 +132,7 @@ impl Place<'_> {
         self.warn(&format!(
             "Unknown key '{name}' in section [{section}], ignoring."
         ));
-        let inside = schema
-            .keys
-            .iter()
-            .filter(|key| key.section == section && key.owner != Owner::Planned);
+        let inside = schema.keys.iter().filter(|key| key.section == section);
         if let Some(meant) = nearest(name, inside.map(|key| key.ini)) {
             self.hint(&format!("Did you mean '{meant}='?"));
         } else if let Some(key) = schema

@@ -75,6 +75,7 @@ impl Check<'_> {
             requisite_features: draft.requisite_features,
             remove_temporary: draft.remove_temporary,
             activation: draft.activation,
+            check: draft.check,
         })
     }
 

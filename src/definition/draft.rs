@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::transfer::{Activation, Located, Overrides, SourceAccess, Verification};
+use super::transfer::{Activation, Check, Located, Overrides, SourceAccess, Verification};
 use crate::pattern::Patterns;
 use crate::version::{Version, VersionRange};
 
@@ -38,6 +38,7 @@ pub(super) struct Draft {
     pub(super) current_symlink: Option<PathBuf>,
     pub(super) overrides: Overrides,
     pub(super) activation: Activation,
+    pub(super) check: Check,
 }
 
 impl Default for Draft {
@@ -67,6 +68,7 @@ impl Default for Draft {
             current_symlink: None,
             overrides: Overrides::default(),
             activation: Activation::default(),
+            check: Check::default(),
         }
     }
 }

@@ -3,10 +3,12 @@
 //! Both syntaxes bring their values here as texts; a handler parses one and puts it into the draft, or says what is wrong
 //! with it. It never reports: whether a fault is a warning or refuses the file is decided by the syntax.
 
+use std::time::Duration;
+
 use super::draft::{Draft, End, PathSetting, RelativeTo, ResourceType};
 use super::fault::Fault;
 use super::schema::{Key, Kind, Schema, Scope};
-use super::transfer::{ActivationMode, SourceCredential, Verification};
+use super::transfer::{ActivationMode, SourceCredential, Units, Verification};
 use super::value::{self, PATH_LIMIT};
 use crate::metadata::Uuid;
 use crate::pattern::{Pattern, PatternError};
@@ -587,9 +589,9 @@ const KEYS: &[Setting] = &[
         &["restart"],
         Kind::Words,
         UNIT,
-        |draft, raw, _| push_unit(&mut draft.activation.restart, raw),
+        |draft, raw, _| choose_unit(&mut draft.activation.restart, raw),
     )
-    .resetting(|draft, _| draft.activation.restart.clear())
+    .resetting(|draft, _| draft.activation.restart = Units::Named(Vec::new()))
     .ours(),
     Setting::new(
         ACTIVATE,
@@ -597,13 +599,56 @@ const KEYS: &[Setting] = &[
         &["reload"],
         Kind::Words,
         UNIT,
-        |draft, raw, _| push_unit(&mut draft.activation.reload, raw),
+        |draft, raw, _| choose_unit(&mut draft.activation.reload, raw),
     )
-    .resetting(|draft, _| draft.activation.reload.clear())
+    .resetting(|draft, _| draft.activation.reload = Units::Named(Vec::new()))
     .ours(),
-    Setting::planned(ACTIVATE, "CheckUnits", &[]),
-    Setting::planned(ACTIVATE, "CheckCommand", &[]),
-    Setting::planned(ACTIVATE, "Settle", &[]),
+    Setting::new(
+        ACTIVATE,
+        "CheckUnits",
+        &["check.units"],
+        Kind::Words,
+        UNIT,
+        |draft, raw, _| push_unit(&mut draft.check.units, raw),
+    )
+    .resetting(|draft, _| draft.check.units.clear())
+    .ours(),
+    Setting::new(
+        ACTIVATE,
+        "CheckCommand",
+        &["check.command"],
+        Kind::Words,
+        "an absolute path of a program, and its arguments",
+        |draft, raw, _| {
+            if draft.check.command.is_empty() && !raw.starts_with('/') {
+                return Err(Fault::NotNormalized(raw.to_owned()));
+            }
+            draft.check.command.push(raw.to_owned());
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.check.command.clear())
+    .ours(),
+    Setting::new(
+        ACTIVATE,
+        "Settle",
+        &["check.settle"],
+        Kind::Text,
+        "a time span of at most an hour, as \"20s\" or \"2min\"",
+        |draft, raw, _| {
+            let span = match raw.trim() {
+                "0" | "0s" => Duration::ZERO,
+                text => value::span(text).map_err(Fault::Unparsable)?,
+            };
+            if span > SETTLE_LIMIT {
+                return Err(Fault::Unparsable(value::Errno::OutOfRange));
+            }
+            draft.check.settle = Some(span);
+            Ok(())
+        },
+    )
+    .resetting(|draft, _| draft.check.settle = None)
+    .ours(),
 ];
 
 fn boolean(raw: &str) -> Result<bool, Fault> {
@@ -630,6 +675,18 @@ fn push_unit(list: &mut Vec<String>, raw: &str) -> Result<(), Fault> {
         return Err(Fault::Invalid("unit name", raw.to_owned()));
     }
     list.push(raw.to_owned());
+    Ok(())
+}
+
+/// Adds a unit to a choice; the word `auto` is the default's name.
+fn choose_unit(units: &mut Units, raw: &str) -> Result<(), Fault> {
+    if raw == "auto" {
+        *units = Units::Auto;
+        return Ok(());
+    }
+    let mut named = units.named().to_vec();
+    push_unit(&mut named, raw)?;
+    *units = Units::Named(named);
     Ok(())
 }
 
@@ -679,6 +736,9 @@ pub(super) const TEXT_LIMIT: usize = 1 << 20;
 
 /// Most files with keys, and most keys that can be asked for.
 const KEYS_LIMIT: usize = 16;
+
+/// Longest time that a new version is watched.
+const SETTLE_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Most patterns of one source or target.
 const PATTERN_LIMIT: usize = 1024;

@@ -40,8 +40,6 @@ type Handler<D> = fn(&mut D, &str, &Scope<'_>) -> Result<(), Fault>;
 pub(super) enum Owner {
     Systemd,
     Ours,
-    /// Ours, part of the product, not handled by this version.
-    Planned,
 }
 
 /// How a value splits into texts for the handler, and which type it has in the native form.
@@ -120,17 +118,6 @@ impl<D> Key<D> {
         Self {
             owner: Owner::Ours,
             ..self
-        }
-    }
-
-    pub(super) const fn planned(
-        section: &'static str,
-        ini: &'static str,
-        toml: &'static [&'static str],
-    ) -> Self {
-        Self {
-            owner: Owner::Planned,
-            ..Self::new(section, ini, toml, Kind::Text, "", |_, _, _| Ok(()))
         }
     }
 }

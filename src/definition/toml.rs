@@ -14,7 +14,7 @@ use super::error::DefinitionError;
 use super::fault::Fault;
 use super::keys::{self, ACTIVATE, SOURCE, TARGET, TRANSFER};
 use super::nearest::nearest;
-use super::schema::{Key, Kind, Owner, Scope};
+use super::schema::{Key, Kind, Scope};
 use super::transfer::{Located, Origin, Transfer};
 use super::value;
 use crate::event::Reporter;
@@ -46,7 +46,6 @@ impl File<'_> {
         for entry in entries(&document) {
             match TABLES.iter().find(|(name, _)| *name == entry.name) {
                 Some((table, section)) => self.table(&text, table, section, &entry, &mut draft)?,
-                None if entry.name == "check" => return Err(text.unhandled(&entry, "check")),
                 None => self.top(&text, &entry, settings)?,
             }
         }
@@ -83,16 +82,21 @@ impl File<'_> {
                 .keys
                 .iter()
                 .filter(|key| key.section == section);
-            let Some(key) = known.clone().find(|key| key.toml.contains(&entry.name)) else {
-                let names = known
-                    .filter(|key| key.owner != Owner::Planned)
-                    .flat_map(|key| key.toml)
-                    .copied();
+            // Systemd's form has one section for what are two tables here.
+            let prefix = if table == CHECK_TABLE { "check." } else { "" };
+            let name = |full: &&'static str| match full.strip_prefix("check.") {
+                Some(name) if table == CHECK_TABLE => Some(name),
+                Some(_) => None,
+                None => (table != CHECK_TABLE).then_some(*full),
+            };
+            let wanted = format!("{prefix}{}", entry.name);
+            let Some(key) = known
+                .clone()
+                .find(|key| key.toml.contains(&wanted.as_str()))
+            else {
+                let names = known.flat_map(|key| key.toml).filter_map(name);
                 return Err(text.unknown(&entry, &format!("[{table}]"), names));
             };
-            if key.owner == Owner::Planned {
-                return Err(text.unhandled(&entry, &format!("{table}.{}", entry.name)));
-            }
             self.assign(text, key, &entry, draft)?;
         }
         Ok(())
@@ -136,7 +140,21 @@ impl File<'_> {
         entry: &Entry<'_>,
         draft: &mut D,
     ) -> Result<(), DefinitionError> {
-        for (raw, start) in raw_values(text, key.kind, entry)? {
+        let values = raw_values(text, key.kind, entry)?;
+        if values.is_empty()
+            && let Some(reset) = key.reset
+        {
+            // An empty list is what an empty assignment is in systemd's form.
+            reset(
+                draft,
+                &Scope {
+                    host: self.host,
+                    origin: &text.origin(entry.value_start),
+                    key: key.ini,
+                },
+            );
+        }
+        for (raw, start) in values {
             let origin = text.origin(start);
             let scope = Scope {
                 host: self.host,
@@ -222,12 +240,15 @@ impl File<'_> {
 }
 
 /// The tables of a native file and the sections they stand for.
-const TABLES: [(&str, &str); 4] = [
+const TABLES: [(&str, &str); 5] = [
     ("transfer", TRANSFER),
     (SOURCE_TABLE, SOURCE),
     ("target", TARGET),
     ("activate", ACTIVATE),
+    (CHECK_TABLE, ACTIVATE),
 ];
+
+const CHECK_TABLE: &str = "check";
 
 const SOURCE_TABLE: &str = "source";
 
@@ -448,13 +469,6 @@ impl<'a> Text<'a> {
                 "unknown key '{}' in {place}{meant}",
                 entry.name.escape_debug()
             ),
-        )
-    }
-
-    fn unhandled(&self, entry: &Entry<'_>, name: &str) -> DefinitionError {
-        self.refuse(
-            entry.span.start,
-            format!("'{name}' is not handled by this version"),
         )
     }
 }

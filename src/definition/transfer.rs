@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::metadata::Uuid;
 use crate::pattern::Patterns;
 use crate::version::{Version, VersionRange};
@@ -75,6 +77,8 @@ pub struct Transfer {
     pub remove_temporary: bool,
     /// What happens after a link moved.
     pub activation: Activation,
+    /// What counts as healthy then.
+    pub check: Check,
 }
 
 /// How the manifest is authenticated.
@@ -232,18 +236,41 @@ pub struct Overrides {
 }
 
 /// What happens after a link moved (`[X-Activate]`, `[activate]`).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activation {
     /// Whether and when extensions are merged again.
     pub mode: ActivationMode,
-    /// Units to restart after the merge; empty: those that the new image changed.
-    pub restart: Vec<String>,
-    /// Units to reload after the merge; empty: those that the new image changed.
-    pub reload: Vec<String>,
+    /// Units to restart after the merge.
+    pub restart: Units,
+    /// Units to reload after the merge.
+    pub reload: Units,
+}
+
+/// Which units are restarted or reloaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Units {
+    /// The active ones that the new image changes.
+    #[default]
+    Auto,
+    /// These, and no others.
+    Named(Vec<String>),
+}
+
+impl Units {
+    /// The units that the definition names.
+    #[must_use]
+    pub fn named(&self) -> &[String] {
+        match self {
+            Self::Auto => &[],
+            Self::Named(units) => units,
+        }
+    }
 }
 
 /// Whether and when extensions are merged again (product.md, "Activation").
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ActivationMode {
     /// Merge if the target lies in an extension search path.
     #[default]
@@ -254,4 +281,23 @@ pub enum ActivationMode {
     Stage,
     /// Like `Stage`, and ask for a reboot.
     Reboot,
+}
+
+/// What counts as healthy after activation (`[check]`, `Check…=` and `Settle=` in `[X-Activate]`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Units that must be active at the end, and must not have failed or been started anew on the way.
+    pub units: Vec<String>,
+    /// A command that must succeed, with its arguments; empty: none.
+    pub command: Vec<String>,
+    /// How long all this is watched; without it, as long as what the new version ships needs.
+    pub settle: Option<Duration>,
+}
+
+impl Check {
+    /// Whether nothing is to be checked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty() && self.command.is_empty()
+    }
 }

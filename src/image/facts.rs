@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
-use super::{Format, Image, ImageError, Release, Unit};
+use super::{Format, Image, ImageError, Kind, Release, Unit};
 use crate::extension::ExtensionKind;
 use crate::metadata::Sha256;
 
@@ -17,6 +17,9 @@ pub struct Facts {
     pub format: Format,
     /// What it says it is for.
     pub release: Release,
+    /// The directories that it brings directly below the hierarchy it is merged into (`usr`, for a confext `etc`).
+    #[serde(default)]
+    pub directories: Vec<String>,
     /// The unit files and drop-ins that it brings, by path.
     pub units: BTreeMap<String, UnitFacts>,
 }
@@ -42,6 +45,15 @@ impl Facts {
     /// The image's, see [`Image::release`] and [`Image::units`].
     pub fn of(image: &mut Image, kind: ExtensionKind, name: &str) -> Result<Self, ImageError> {
         let release = image.release(kind, name)?;
+        let hierarchy = match kind {
+            ExtensionKind::Sysext => "usr",
+            ExtensionKind::Confext => "etc",
+        };
+        let entries = image.entries(hierarchy)?.unwrap_or_default().into_iter();
+        let directories = entries
+            .filter(|(_, kind)| *kind == Kind::Directory)
+            .map(|(name, _)| format!("{hierarchy}/{name}"))
+            .collect();
         let mut room = TEXT_LIMIT;
         let units = image.units()?.into_iter();
         let units = units.map(|(path, unit)| {
@@ -51,6 +63,7 @@ impl Facts {
         Ok(Self {
             format: image.format(),
             release,
+            directories,
             units: units.collect(),
         })
     }

@@ -15,6 +15,7 @@
 pub mod acquire;
 pub mod choice;
 pub mod database;
+pub mod history;
 pub mod lock;
 pub mod marks;
 mod origin;
@@ -24,13 +25,13 @@ pub mod space;
 pub mod switch;
 pub mod vacuum;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::definition::{ComponentKey, ComponentName};
 use crate::event::{Event, Reporter, Severity};
 use crate::fetch::{Cancel, Fetch};
-use crate::plan::{self, Action, Goal, Plan, Removal};
+use crate::plan::{self, Action, Choice, Plan, Removal, Step};
 use crate::root::Root;
 use crate::storage::atomic::{AtomicError, Durability};
 use crate::version::Version;
@@ -94,7 +95,7 @@ pub enum InstallError {
     Cancelled,
 }
 
-/// What a plan has brought about. A failure may come after some artifacts have changed already.
+/// What switching a plan has brought about. A failure may come after some artifacts have changed already.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// What changed for those who use the artifacts, in order.
@@ -103,50 +104,97 @@ pub struct Outcome {
     pub failure: Option<InstallError>,
 }
 
+/// A plan whose artifacts are all here.
+#[derive(Debug)]
+pub struct Acquired<'p, 'v> {
+    /// The plan.
+    pub plan: &'p Plan<'v>,
+    /// What waits for installation, one per step; `None` where the artifact stands already.
+    pub staged: Vec<Option<Verified>>,
+    /// What goes once the new version has proved itself.
+    pub removals: Vec<&'p Removal<'v>>,
+}
+
 impl Executor<'_> {
-    /// Carries out a plan, as far as it goes.
-    pub fn execute(
+    /// Fetches everything that the plans need, side by side; one result per plan, in order. A plan that fails costs the
+    /// others nothing, and what it has fetched is kept for the next run.
+    pub fn acquire<'p, 'v>(
+        &self,
+        plans: &[&'p Plan<'v>],
+    ) -> Vec<Result<Acquired<'p, 'v>, InstallError>> {
+        let rooms: Vec<_> = plans.iter().map(|plan| self.make_room(plan)).collect();
+        let wanted: Vec<&Plan<'_>> = plans
+            .iter()
+            .zip(&rooms)
+            .filter(|(_, room)| room.is_ok())
+            .map(|(plan, _)| *plan)
+            .collect();
+        let mut staged = self.acquire_all(&wanted).into_iter();
+        plans
+            .iter()
+            .zip(rooms)
+            .map(|(plan, room)| {
+                let removals = room?;
+                let staged = staged.next().expect("one result per plan with room")?;
+                Ok(Acquired {
+                    plan,
+                    staged,
+                    removals,
+                })
+            })
+            .collect()
+    }
+
+    /// Gives everything its final name and moves the links of one component.
+    pub fn switch(
         &self,
         component: &ComponentName,
         key: &ComponentKey,
         plan: &Plan<'_>,
+        staged: Vec<Option<Verified>>,
     ) -> Outcome {
         let mut outcome = Outcome::default();
-        outcome.failure = self.carry_out(component, key, plan, &mut outcome).err();
+        outcome.failure = self
+            .try_switch(component, key, plan, staged, &mut outcome.moved)
+            .err();
         outcome
     }
 
-    fn carry_out(
+    fn try_switch(
         &self,
         component: &ComponentName,
         key: &ComponentKey,
         plan: &Plan<'_>,
-        outcome: &mut Outcome,
+        staged: Vec<Option<Verified>>,
+        moved: &mut Vec<Moved>,
     ) -> Result<(), InstallError> {
-        let remaining = self.make_room(plan)?;
-        let verified = self.acquire_all(plan)?;
-        if plan.goal == Goal::Install {
-            database::record(self.root, component, plan, self.durability, self.reporter);
-            // Before the first link moves: one that leads to an older version is either chosen or left behind.
-            if plan.steps_back {
-                choice::write(self.root, key, plan.version).map_err(InstallError::Choice)?;
-            } else {
-                choice::clear(self.root, key, self.durability).map_err(InstallError::Choice)?;
-            }
-            for (step, verified) in plan.steps.iter().zip(verified) {
-                let moved = switch::install(self, plan.version, step, verified);
-                let moved = moved.map_err(|source| InstallError::Switch {
-                    version: plan.version.clone(),
-                    transfer: step.transfer.id.clone(),
-                    source,
-                })?;
-                outcome.moved.extend(moved);
-            }
+        database::record(self.root, component, plan, self.durability, self.reporter);
+        // Before the first link moves: one that leads to an older version is either chosen or left behind.
+        match plan.choice {
+            Choice::Made => choice::write(self.root, key, plan.version),
+            Choice::Over => choice::clear(self.root, key, self.durability),
+            Choice::Untouched => Ok(()),
         }
-        let (versions, disabled) = plan::count(remaining.iter().copied());
+        .map_err(InstallError::Choice)?;
+        for (step, verified) in plan.steps.iter().zip(staged) {
+            let switched = switch::install(self, plan.version, step, verified);
+            moved.extend(switched.map_err(|source| InstallError::Switch {
+                version: plan.version.clone(),
+                transfer: step.transfer.id.clone(),
+                source,
+            })?);
+        }
+        Ok(())
+    }
+
+    /// Removes what a plan leaves behind.
+    ///
+    /// # Errors
+    /// The first removal that failed; the others are tried all the same.
+    pub fn clear_away(&self, removals: &[&Removal<'_>]) -> Result<(), InstallError> {
+        let (versions, disabled) = plan::count(removals.iter().copied());
         let mut result = Ok(());
-        for removal in remaining {
-            // One that fails does not keep the others.
+        for removal in removals {
             result = result.and(vacuum::remove(self, removal));
         }
         if versions + disabled > 0 {
@@ -178,28 +226,35 @@ impl Executor<'_> {
     }
 
     /// The first pass: every part that is missing is fetched, verified and synced, several at a time.
-    fn acquire_all(&self, plan: &Plan<'_>) -> Result<Vec<Option<Verified>>, InstallError> {
+    fn acquire_all(&self, plans: &[&Plan<'_>]) -> Vec<Result<Vec<Option<Verified>>, InstallError>> {
+        let steps: Vec<(usize, &Step<'_>)> = plans
+            .iter()
+            .enumerate()
+            .flat_map(|(index, plan)| plan.steps.iter().map(move |step| (index, step)))
+            .collect();
         let results: Vec<Mutex<Option<Result<Verified, AcquireError>>>> =
-            plan.steps.iter().map(|_| Mutex::new(None)).collect();
+            steps.iter().map(|_| Mutex::new(None)).collect();
+        let failed: Vec<AtomicBool> = plans.iter().map(|_| AtomicBool::new(false)).collect();
         let next = AtomicUsize::new(0);
         let work = || {
-            loop {
+            while let Some((index, (plan, step))) = {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(step) = plan.steps.get(index) else {
-                    break;
-                };
+                steps.get(index).map(|step| (index, step))
+            } {
+                // What runs beside is finished and kept; nothing more is begun.
+                if failed[*plan].load(Ordering::Relaxed) || self.cancel.is_cancelled() {
+                    continue;
+                }
                 let result = acquire::step(self, step);
-                if matches!(result, Some(Err(_))) || self.cancel.is_cancelled() {
-                    // What runs beside is finished and kept; nothing more is begun.
-                    next.store(plan.steps.len(), Ordering::Relaxed);
+                if matches!(result, Some(Err(_))) {
+                    failed[*plan].store(true, Ordering::Relaxed);
                 }
                 *lock(&results[index]) = result;
             }
         };
-        let fetched = plan
-            .steps
+        let fetched = steps
             .iter()
-            .filter(|step| matches!(step.action, Action::Acquire { .. }))
+            .filter(|(_, step)| matches!(step.action, Action::Acquire { .. }))
             .count();
         std::thread::scope(|scope| {
             for _ in 1..fetched.min(self.jobs) {
@@ -207,28 +262,48 @@ impl Executor<'_> {
             }
             work();
         });
-        let mut verified = Vec::with_capacity(results.len());
-        for (step, result) in plan.steps.iter().zip(&results) {
-            match lock(result).take() {
-                Some(Ok(staged)) => verified.push(Some(staged)),
-                None if matches!(step.action, Action::Keep) => verified.push(None),
-                None | Some(Err(AcquireError::Cancelled)) => return Err(InstallError::Cancelled),
-                Some(Err(source)) => {
-                    let (version, transfer) = (plan.version.clone(), step.transfer.id.clone());
-                    return Err(InstallError::Acquire {
-                        version,
-                        transfer,
-                        source,
-                    });
-                }
-            }
-        }
-        Ok(verified)
+        let mut results = results.iter().map(|slot| lock(slot).take());
+        plans
+            .iter()
+            .map(|plan| {
+                let own: Vec<_> = results.by_ref().take(plan.steps.len()).collect();
+                collected(plan, own)
+            })
+            .collect()
     }
 
     fn say(&self, text: String) {
         self.reporter.report(&Event::Message(Severity::Info, text));
     }
+}
+
+/// The artifacts of one plan, or the first reason why they are not all here.
+fn collected(
+    plan: &Plan<'_>,
+    results: Vec<Option<Result<Verified, AcquireError>>>,
+) -> Result<Vec<Option<Verified>>, InstallError> {
+    let mut staged = Vec::with_capacity(results.len());
+    let mut interrupted = false;
+    for (step, result) in plan.steps.iter().zip(results) {
+        match result {
+            Some(Ok(verified)) => staged.push(Some(verified)),
+            None if matches!(step.action, Action::Keep) => staged.push(None),
+            // Not begun: another part failed, or the user wants out.
+            None | Some(Err(AcquireError::Cancelled)) => interrupted = true,
+            Some(Err(source)) => {
+                let (version, transfer) = (plan.version.clone(), step.transfer.id.clone());
+                return Err(InstallError::Acquire {
+                    version,
+                    transfer,
+                    source,
+                });
+            }
+        }
+    }
+    if interrupted {
+        return Err(InstallError::Cancelled);
+    }
+    Ok(staged)
 }
 
 fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::Executor;
 use crate::definition::transfer::BlobSource;
 use crate::fetch;
-use crate::inventory::Location;
-use crate::plan::{Action, Plan, Removal, RemovalKind, source, target};
+use crate::inventory::{Instance, Location};
+use crate::plan::{Action, Plan, Removal, RemovalKind, Step, source, target};
 use crate::root::Root;
 
 /// Left free on every file system, in bytes: directories and the journal want to go on.
@@ -65,19 +65,7 @@ impl Needs {
             else {
                 continue;
             };
-            let bytes = match (source(step.transfer), &instance.location) {
-                (BlobSource::Url(url), Location::Remote { name }) => {
-                    fetch::url::join(&url.base, name)
-                        .ok()
-                        .and_then(|url| executor.fetch.size(&url).ok().flatten())
-                        .unwrap_or_default()
-                }
-                (_, Location::File { path, .. }) => executor
-                    .root
-                    .stat(path)
-                    .map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or_default()),
-                (BlobSource::Directory(_), Location::Remote { .. }) => 0,
-            };
+            let bytes = announced(executor, step, instance).unwrap_or_default();
             let place = existing(executor.root, &target(step.transfer).directory);
             let stat = executor
                 .root
@@ -111,6 +99,22 @@ impl Needs {
             }
         }
         Ok(None)
+    }
+}
+
+/// How many bytes a source says that an artifact has; `None` when it does not tell.
+#[must_use]
+pub fn announced(executor: &Executor<'_>, step: &Step<'_>, instance: &Instance) -> Option<u64> {
+    match (source(step.transfer), &instance.location) {
+        (BlobSource::Url(url), Location::Remote { name }) => {
+            let url = fetch::url::join(&url.base, name).ok()?;
+            executor.fetch.size(&url).ok().flatten()
+        }
+        (_, Location::File { path, .. }) => {
+            let stat = executor.root.stat(path).ok()?;
+            u64::try_from(stat.st_size).ok()
+        }
+        (BlobSource::Directory(_), Location::Remote { .. }) => None,
     }
 }
 

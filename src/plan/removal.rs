@@ -95,7 +95,7 @@ pub fn removals<'a>(
             );
             continue;
         }
-        if planned.is_none_or(|planned| planned.goal == Goal::Install) {
+        if planned.is_none_or(|planned| planned.goal != Goal::Acquire) {
             let excess = excess(
                 transfer,
                 inventory,

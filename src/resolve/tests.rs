@@ -1,7 +1,7 @@
 use super::*;
 use crate::definition::transfer::{
-    Activation, Authentication, BlobSource, DirectorySource, FileTarget, Keys, Overrides, Route,
-    Verification,
+    Activation, Authentication, BlobSource, Check, DirectorySource, FileTarget, Keys, Overrides,
+    Route, Verification,
 };
 use crate::metadata::{Metadata, Sha256};
 use crate::pattern::{Pattern, Patterns};
@@ -45,6 +45,7 @@ pub(crate) fn transfer(id: &str) -> Transfer {
         instances_max: 3,
         remove_temporary: true,
         activation: Activation::default(),
+        check: Check::default(),
     }
 }
 

@@ -73,6 +73,7 @@ fn the_shortest_native_definition_installs_an_extension() {
                 sha256(record().as_bytes()),
                 record()
             ),
+            "sysupdate/history.jsonl 0644".to_owned(),
         ]
     );
     assert_eq!(linked(&host, "wasmtime"), "wasmtime 27.0.0");
@@ -391,18 +392,22 @@ fn status_shows_each_component_without_the_network() {
             "INSTALLED",
             "PENDING",
             "LINK",
+            "MERGED",
             "VERIFICATION",
             "NOTE"
         ]
     );
     assert_eq!(
         lines[1],
-        ["alpha", "2", "2", "1", "-", "linked", "unsigned", "-"]
+        ["alpha", "2", "2", "1", "-", "linked", "-", "unsigned", "-"]
     );
-    assert_eq!(lines[2], ["beta", "1", "1", "2", "linked", "unsigned", "-"]);
+    assert_eq!(
+        lines[2],
+        ["beta", "1", "1", "2", "linked", "-", "unsigned", "-"]
+    );
     assert_eq!(
         lines[3],
-        ["gamma", "1", "1", "-", "missing", "unsigned", "-"]
+        ["gamma", "1", "1", "-", "missing", "-", "unsigned", "-"]
     );
     let json = host.run(&["--json=short", "status"]).succeeds().json();
     assert_eq!(json[0]["component"], "alpha");

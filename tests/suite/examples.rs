@@ -159,7 +159,12 @@ fn every_example_loads_silently_and_chooses_the_right_version() {
             let [transfer] = &surveyed.component.transfers[..] else {
                 panic!("{}: one transfer", case.file)
             };
-            assert_eq!(transfer.activation.restart, case.restart, "{}", case.file);
+            assert_eq!(
+                transfer.activation.restart.named(),
+                case.restart,
+                "{}",
+                case.file
+            );
             let resolution = surveyed.resolve();
             let candidate = resolution
                 .candidate
@@ -364,6 +369,8 @@ impl Place {
             verification: None,
             fetch: server,
             credentials: None,
+            os: &sysupdate::compat::Os::new(BTreeMap::new(), None),
+            peek: None,
         };
         let name: ComponentName = component.parse().expect("a name");
         let loaded = session.load(&name, Requirement::EnabledTransfer);

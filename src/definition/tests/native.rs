@@ -1,9 +1,10 @@
 //! The native form: defaults, strictness, positions.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::*;
-use crate::definition::transfer::{ActivationMode, Keys, Verification};
+use crate::definition::transfer::{ActivationMode, Keys, Units, Verification};
 
 const FILE: &str = "etc/sysupdate/transfer.d/kubernetes.toml";
 
@@ -137,7 +138,10 @@ reload = []
         "a path of one's own has no default symlink"
     );
     assert_eq!(
-        (transfer.activation.mode, transfer.activation.restart.len()),
+        (
+            transfer.activation.mode,
+            transfer.activation.restart.named().len()
+        ),
         (ActivationMode::Refresh, 1)
     );
     assert_eq!(world.said(), Vec::<String>::new());
@@ -182,6 +186,20 @@ fn verification_is_said_in_one_word_with_its_keys() {
             )
         );
     }
+}
+
+#[test]
+fn health_and_units_are_read_and_an_empty_list_means_none() {
+    let transfer = native(
+        "[source]\nurl = \"http://x/\"\n[activate]\nrestart = []\nreload = \"auto\"\n[check]\nunits = [\"a.service\"]\n\
+         command = [\"/usr/bin/a\", \"--version\"]\nsettle = \"1min 30s\"\n",
+    )
+    .transfer("kubernetes");
+    assert_eq!(transfer.activation.restart, Units::Named(Vec::new()));
+    assert_eq!(transfer.activation.reload, Units::Auto);
+    assert_eq!(transfer.check.units, ["a.service"]);
+    assert_eq!(transfer.check.command, ["/usr/bin/a", "--version"]);
+    assert_eq!(transfer.check.settle, Some(Duration::from_secs(90)));
 }
 
 /// What follows a good source, and the refusal.
@@ -279,8 +297,20 @@ const REFUSALS: &[(&str, &str)] = &[
         ":3:14: 'a/b' is no valid 'credential', which is the name of a credential, or the absolute path of a file",
     ),
     (
-        "[check]\nunits = []",
-        ":3:2: 'check' is not handled by this version\n  [check]",
+        "[check]\nunit = []",
+        ":4:1: unknown key 'unit' in [check], did you mean 'units'?\n  unit = []",
+    ),
+    (
+        "[activate]\nunits = []",
+        ":4:1: unknown key 'units' in [activate]\n  units = []",
+    ),
+    (
+        "[check]\ncommand = [\"curl\"]",
+        ":4:12: 'curl' is no valid 'command', which is an absolute path of a program, and its arguments\n  command = [\"curl\"]",
+    ),
+    (
+        "[check]\nsettle = \"2h\"",
+        ":4:10: '2h' is out of range for 'settle', which is a time span of at most an hour, as \"20s\" or \"2min\"\n  settle = \"2h\"",
     ),
     (
         "match = \"a-@v %Z\"",

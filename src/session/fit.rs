@@ -1,0 +1,352 @@
+//! Whether the versions that matter fit this host: looks into their images, where they lie or at their source.
+//!
+//! Only what is about to be chosen is looked at, newest first, and what a look has shown is kept by digest: an unchanged
+//! source costs no second one. What cannot be looked into counts as fitting; systemd's own verdict after the merge is
+//! the last word then.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+use sha2::Digest as _;
+
+use super::{Session, SessionError, Surveyed};
+use crate::compat::{self, Verdict};
+use crate::definition::Component;
+use crate::definition::transfer::{BlobSource, Transfer};
+use crate::event::{Event, Severity, chain};
+use crate::extension::ExtensionKind;
+use crate::fetch::{self, Budget, Ranged};
+use crate::image::{Bytes, Facts, Image, ImageError};
+use crate::inventory::{Instance, Inventory, Location, State};
+use crate::metadata::Sha256;
+use crate::plan::{Reach, source, target};
+use crate::resolve::{Part, Resolution};
+use crate::storage::atomic;
+use crate::version::Version;
+
+const CACHE: &str = "/var/cache/sysupdate/images";
+/// The largest kept look, in bytes.
+const CACHE_LIMIT: u64 = 1024 * 1024;
+/// So many looks are kept.
+const CACHE_ENTRIES: usize = 1024;
+/// So many versions are passed over before the search ends: each costs a look.
+const LOOKS: usize = 32;
+
+/// What an extension is called, and of which kind it is.
+type Entry = (ExtensionKind, String);
+
+impl Session<'_> {
+    /// Finds out what exists of a component, and which of the versions that it would choose fit this host; `wanted` is one
+    /// that is asked for by name.
+    ///
+    /// # Errors
+    /// Those of [`Session::survey`]. A failed look is none: it only leaves the question open.
+    pub fn survey_fitting(
+        &self,
+        component: Component,
+        reach: Reach,
+        wanted: Option<&str>,
+    ) -> Result<Surveyed, SessionError> {
+        let wanted: Option<Version> = wanted.and_then(|text| text.parse().ok());
+        let mut surveyed = self.survey(component, reach)?;
+        let mut fitting: Vec<Version> = Vec::new();
+        for _ in 0..LOOKS {
+            let Some((version, verdict)) = self.next_question(&surveyed, wanted.as_ref(), &fitting)
+            else {
+                break;
+            };
+            match verdict {
+                None => fitting.push(version),
+                Some(why) => surveyed.knowledge.misfits.push((version, why)),
+            }
+        }
+        Ok(surveyed)
+    }
+
+    /// Like [`Session::survey_fitting`], but every version that is here whole is looked at.
+    ///
+    /// # Errors
+    /// Those of [`Session::survey`].
+    pub fn survey_all_fitting(
+        &self,
+        component: Component,
+        reach: Reach,
+    ) -> Result<Surveyed, SessionError> {
+        let mut surveyed = self.survey(component, reach)?;
+        let mut misfits = Vec::new();
+        let resolution = surveyed.resolve();
+        for (index, set) in resolution.sets.iter().enumerate() {
+            if set.is_installed()
+                && let Some(why) = self.misfit(&resolution, index)
+            {
+                misfits.push((set.version.clone(), why));
+            }
+        }
+        surveyed.knowledge.misfits = misfits;
+        Ok(surveyed)
+    }
+
+    /// The first version that is about to be chosen and has not been looked at, with its verdict.
+    fn next_question(
+        &self,
+        surveyed: &Surveyed,
+        wanted: Option<&Version>,
+        fitting: &[Version],
+    ) -> Option<(Version, Option<String>)> {
+        let resolution = surveyed.resolve();
+        let wanted = wanted
+            .and_then(|version| resolution.find(version))
+            .filter(|index| resolution.sets[*index].exclusion.is_none());
+        let chosen = [wanted, resolution.candidate, resolution.settled].into_iter();
+        let index = chosen
+            .flatten()
+            .find(|index| !fitting.contains(resolution.sets[*index].version))?;
+        let version = resolution.sets[index].version.clone();
+        let verdict = self.misfit(&resolution, index);
+        Some((version, verdict))
+    }
+
+    /// Why a version does not fit, as far as its images can be looked into.
+    fn misfit(&self, resolution: &Resolution<'_>, index: usize) -> Option<String> {
+        let mut parts = resolution
+            .transfers
+            .iter()
+            .zip(&resolution.sets[index].parts);
+        parts.find_map(|((transfer, inventory), part)| {
+            let entry = entry(transfer, inventory, part)?;
+            let facts = self.look(transfer, part, &entry)?;
+            self.judge(&facts, &entry)
+        })
+    }
+
+    /// Why a version whose files have just arrived does not fit: the last look before a link moves.
+    #[must_use]
+    pub fn judge_staged(
+        &self,
+        resolution: &Resolution<'_>,
+        version: &Version,
+        staged: &[Option<&Path>],
+    ) -> Option<String> {
+        let set = &resolution.sets[resolution.find(version)?];
+        let parts = resolution.transfers.iter().zip(&set.parts).zip(staged);
+        for (((transfer, inventory), part), path) in parts {
+            let (Some(path), Some(entry)) = (path, entry(transfer, inventory, part)) else {
+                continue;
+            };
+            let digest = part.available.and_then(|instance| instance.metadata.sha256);
+            let key = digest.map(|digest| digest.to_string());
+            match self.look_at_file(path, key.as_deref(), &entry) {
+                Ok(Some(facts)) => {
+                    if let Some(why) = self.judge(&facts, &entry) {
+                        return Some(why);
+                    }
+                }
+                Ok(None) => {}
+                Err(why) => return Some(why),
+            }
+        }
+        None
+    }
+
+    fn judge(&self, facts: &Facts, (kind, name): &Entry) -> Option<String> {
+        match compat::judge(self.os, *kind, name, &facts.release) {
+            Verdict::Fits => self.shadowed(facts),
+            Verdict::Misfit(misfit) => Some(misfit.to_string()),
+        }
+    }
+
+    /// A directory of the image where this system has a symlink (`/usr/sbin` on a merged system): it would take the
+    /// symlink's place, and everything behind it would be gone while the extension is merged.
+    fn shadowed(&self, facts: &Facts) -> Option<String> {
+        let is_link = |directory: &&String| {
+            let path = Path::new("/").join(directory);
+            matches!(self.root.read_link(&path), Ok(Some(_)))
+        };
+        let directory = facts.directories.iter().find(is_link)?;
+        Some(format!(
+            "its directory /{directory} would take the place of this system's symlink"
+        ))
+    }
+
+    /// Looks into the best copy of a part: the installed one, else the source's.
+    fn look(&self, transfer: &Transfer, part: &Part<'_>, entry: &Entry) -> Option<Facts> {
+        if let Some(
+            instance @ Instance {
+                state: State::Complete | State::Pending,
+                ..
+            },
+        ) = part.installed
+        {
+            let path = instance.path()?;
+            let key = match instance.provenance {
+                Some(provenance) => provenance.sha256.to_string(),
+                None => self.identity(path)?,
+            };
+            // A damaged file that is installed already is for systemd to judge.
+            return self.look_at_file(path, Some(&key), entry).ok().flatten();
+        }
+        let instance = part.available?;
+        match (&instance.location, source(transfer)) {
+            (Location::File { path, .. }, _) => {
+                let key = self.identity(path)?;
+                self.look_at_file(path, Some(&key), entry).ok().flatten()
+            }
+            (Location::Remote { name }, BlobSource::Url(from)) => {
+                let url = fetch::url::join(&from.base, name).ok()?;
+                let key = instance.metadata.sha256?.to_string();
+                self.peek(&url, &key, entry)
+            }
+            (Location::Remote { .. }, BlobSource::Directory(_)) => None,
+        }
+    }
+
+    /// Looks into a remote image, a few blocks of it.
+    fn peek(&self, url: &str, key: &str, entry: &Entry) -> Option<Facts> {
+        if let Some(facts) = self.remembered(key, entry) {
+            return Some(facts);
+        }
+        let fetch = self.peek?;
+        let reader = match Ranged::open_shared(Arc::clone(fetch), url, Budget::default()) {
+            Ok(reader) => reader,
+            Err(error) => {
+                self.unseen(url, &error);
+                return None;
+            }
+        };
+        let length = reader.len();
+        let facts = self.facts(Box::new(reader), length, entry);
+        match facts {
+            Ok(facts) => {
+                self.remember(key, entry, &facts);
+                Some(facts)
+            }
+            Err(error) => {
+                self.unseen(url, &error);
+                None
+            }
+        }
+    }
+
+    fn unseen(&self, from: &str, error: &dyn std::error::Error) {
+        let why = chain(error);
+        let text = format!("Cannot look into '{from}' before it is here: {why}");
+        self.reporter.report(&Event::Message(Severity::Debug, text));
+    }
+
+    /// Looks into a local image. `Ok(None)`: it cannot be looked into; `Err`: it is damaged, for the reason given.
+    fn look_at_file(
+        &self,
+        path: &Path,
+        key: Option<&str>,
+        entry: &Entry,
+    ) -> Result<Option<Facts>, String> {
+        if let Some(facts) = key.and_then(|key| self.remembered(key, entry)) {
+            return Ok(Some(facts));
+        }
+        let opened = self.open(path);
+        let Ok((file, length)) = opened else {
+            return Ok(None);
+        };
+        match self.facts(Box::new(file), length, entry) {
+            Ok(facts) => {
+                if let Some(key) = key {
+                    self.remember(key, entry, &facts);
+                }
+                Ok(Some(facts))
+            }
+            Err(error @ ImageError::Damaged { .. }) => Err(error.to_string()),
+            Err(error) => {
+                self.unseen(&self.root.outer(path).display().to_string(), &error);
+                Ok(None)
+            }
+        }
+    }
+
+    fn open(&self, path: &Path) -> io::Result<(File, u64)> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let file = File::from(self.root.open_with(path, flags, Mode::empty())?);
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        Ok((file, metadata.len()))
+    }
+
+    fn facts(
+        &self,
+        reader: Box<dyn Bytes>,
+        length: u64,
+        (kind, name): &Entry,
+    ) -> Result<Facts, ImageError> {
+        let architecture = self.loader.host.architecture.as_deref().unwrap_or_default();
+        let mut image = Image::open(reader, length, architecture)?;
+        Facts::of(&mut image, *kind, name)
+    }
+
+    /// What tells one content of a local file from another, where no digest is known.
+    fn identity(&self, path: &Path) -> Option<String> {
+        let stat = self.root.stat(path).ok()?;
+        let text = format!(
+            "{}:{}:{}:{}.{}:{}.{}",
+            stat.st_dev,
+            stat.st_ino,
+            stat.st_size,
+            stat.st_mtime,
+            stat.st_mtime_nsec,
+            stat.st_ctime,
+            stat.st_ctime_nsec
+        );
+        Some(Sha256(sha2::Sha256::digest(text.as_bytes()).into()).to_string())
+    }
+
+    fn remembered(&self, key: &str, entry: &Entry) -> Option<Facts> {
+        let bytes = self.root.read(&memory(key, entry), CACHE_LIMIT).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Begins anew when too many looks are kept: a full one costs a few requests, and happens once in years.
+    fn make_room(&self) {
+        let Ok(directory) = self.root.directory(Path::new(CACHE)) else {
+            return;
+        };
+        let entries = directory.entries().unwrap_or_default();
+        if entries.len() >= CACHE_ENTRIES {
+            for entry in entries {
+                let _ = atomic::remove(self.root, &directory, &entry.name);
+            }
+        }
+    }
+
+    /// Keeps what a look has shown. An optimisation: where it cannot be written the next run looks again.
+    fn remember(&self, key: &str, entry: &Entry, facts: &Facts) {
+        if let Ok(text) = serde_json::to_vec(facts) {
+            self.make_room();
+            let _ = atomic::write(self.root, &memory(key, entry), &text, 0o644);
+        }
+    }
+}
+
+/// Which extension a part is, if it is one: by its link's name, else by its own.
+fn entry(transfer: &Transfer, inventory: &Inventory, part: &Part<'_>) -> Option<Entry> {
+    let link = inventory.link.as_ref();
+    if let Some(entry) = link.and_then(|link| ExtensionKind::entry(&link.path)) {
+        return Some(entry);
+    }
+    if let Some(path) = part.installed.and_then(Instance::path) {
+        return ExtensionKind::entry(path);
+    }
+    let name = match &part.available?.location {
+        Location::Remote { name } => Path::new(name),
+        Location::File { path, .. } => path,
+    };
+    ExtensionKind::entry(&target(transfer).directory.join(name.file_name()?))
+}
+
+fn memory(key: &str, (kind, name): &Entry) -> PathBuf {
+    let text = format!("{key} {kind} {name}");
+    let digest = Sha256(sha2::Sha256::digest(text.as_bytes()).into());
+    Path::new(CACHE).join(format!("{digest}.json"))
+}
