@@ -1,5 +1,6 @@
 //! One module per promise.
 
+mod attacks;
 mod choices;
 mod components;
 mod conflicts;

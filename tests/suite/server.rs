@@ -83,6 +83,12 @@ enum Ending {
     Stalled(usize),
     /// So many bytes, then a break, then the rest.
     Slow(usize, Duration),
+    /// The body over and over until the client hangs up; no length is announced.
+    Endless,
+    /// The same with a break after each.
+    Dripping(Duration),
+    /// Header lines until the client hangs up.
+    EndlessHead,
 }
 
 impl Answer {
@@ -203,6 +209,31 @@ impl Answer {
             ending: Ending::Slow(bytes, pause),
             ..self
         }
+    }
+
+    pub(crate) fn endless(body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            ending: Ending::Endless,
+            ..Self::ok(body)
+        }
+    }
+
+    pub(crate) fn dripping(body: impl Into<Vec<u8>>, pause: Duration) -> Self {
+        Self {
+            ending: Ending::Dripping(pause),
+            ..Self::ok(body)
+        }
+    }
+
+    pub(crate) fn endless_head() -> Self {
+        Self {
+            ending: Ending::EndlessHead,
+            ..Self::ok("x")
+        }
+    }
+
+    fn announces_length(&self) -> bool {
+        !matches!(self.ending, Ending::Endless | Ending::Dripping(_))
     }
 
     fn named(&self, name: &str) -> Option<&str> {
@@ -368,18 +399,32 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
 
 fn send(mut stream: &TcpStream, answer: &Answer, method: &str) -> std::io::Result<()> {
     let mut head = format!("HTTP/1.1 {} .\r\nConnection: close\r\n", answer.status);
-    if answer.status != 304 && answer.named("Content-Length").is_none() {
+    let announced = answer.named("Content-Length").is_some() || !answer.announces_length();
+    if answer.status != 304 && !announced {
         let _ = write!(head, "Content-Length: {}\r\n", answer.body.len());
     }
     for (name, value) in &answer.headers {
         let _ = write!(head, "{name}: {value}\r\n");
+    }
+    if matches!(answer.ending, Ending::EndlessHead) {
+        stream.write_all(head.as_bytes())?;
+        loop {
+            stream.write_all(&[&b"X-Endless: "[..], &[b'x'; 1000], b"\r\n"].concat())?;
+        }
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
     let body = if method == "HEAD" { &[] } else { &*answer.body };
     match answer.ending {
         _ if body.is_empty() => Ok(()),
-        Ending::Whole => stream.write_all(body),
+        Ending::Whole | Ending::EndlessHead => stream.write_all(body),
+        Ending::Endless => loop {
+            stream.write_all(body)?;
+        },
+        Ending::Dripping(pause) => loop {
+            stream.write_all(body)?;
+            thread::sleep(pause);
+        },
         Ending::Short(bytes) => stream.write_all(&body[..bytes.min(body.len())]),
         Ending::Stalled(bytes) => {
             stream.write_all(&body[..bytes.min(body.len())])?;

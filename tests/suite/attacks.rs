@@ -1,0 +1,325 @@
+//! The attacks that The Update Framework's specification lists (section 1.5.2), one test each.
+//!
+//! The server, the way there, or some of the keys are the attacker's. What a manifest that nobody signs cannot give stands in
+//! the README ("Security").
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use sysupdate::definition::transfer::{Authentication, Keys, UrlSource, Verification};
+use sysupdate::event::Silent;
+use sysupdate::fetch::{HttpSettings, Transport};
+use sysupdate::inventory::remote::{Demand, Freshness, Manifests, Policy};
+use sysupdate::pattern::{Pattern, Patterns};
+use sysupdate::root::Root;
+use sysupdate::verify::memory::Acceptance;
+
+use super::harness::Host;
+use super::minisign::{MADE, publish, trusting};
+use super::minisigner::Pair;
+use super::server::{Answer, Server, manifest};
+
+const ONE: (&str, &str) = ("app_1.raw", "one");
+const TWO: (&str, &str) = ("app_2.raw", "two");
+const EVIL: (&str, &str) = ("app_9.raw", "evil");
+
+/// A host that is on version 1 of a publisher whose key it trusts.
+fn updated(settings: &str) -> (Server, Host, Pair) {
+    let (server, host, pair) = trusting(settings);
+    publish(&server, &[ONE], &[&pair], MADE);
+    host.update();
+    (server, host, pair)
+}
+
+/// No verb takes what is offered, and version 1 stands.
+#[track_caller]
+fn nothing_is_taken(host: &Host, message: &str) {
+    for verb in ["check-new", "update", "acquire"] {
+        host.run(&[verb]).fails().says(message);
+    }
+    stands(host);
+}
+
+#[track_caller]
+fn stands(host: &Host) {
+    let tree = host.tree("srv/target");
+    assert_eq!(tree, ["app.raw -> app_1.raw", "app_1.raw 0644"]);
+    assert_eq!(host.read("srv/target/app.raw"), "one");
+}
+
+#[test]
+fn arbitrary_installation() {
+    let (server, host, pair) = updated("");
+    // A manifest of one's own, without and with a signature of one's own.
+    server.publish(&[ONE, EVIL]);
+    nothing_is_taken(&host, "cannot fetch the minisign signature");
+    publish(&server, &[ONE, EVIL], &[&Pair::new(66)], MADE + 60);
+    nothing_is_taken(&host, "cannot trust the manifest");
+    // The publisher's manifest, with a file of one's own.
+    publish(&server, &[ONE, TWO], &[&pair], MADE + 60);
+    server.put("/app_2.raw", "evil");
+    for verb in ["update", "acquire"] {
+        let run = host.run(&[verb]).fails();
+        assert!(
+            run.stderr.contains("does not match expected checksum"),
+            "{run:?}"
+        );
+    }
+    assert_eq!(host.read("srv/target/app.raw"), "one");
+    assert!(!host.path("srv/target/app_2.raw").exists());
+}
+
+#[test]
+fn endless_data() {
+    let (server, host, pair) = updated("");
+    let piece = vec![b'a'; 1 << 16];
+    let rows: [(&str, Answer, &str); 5] = [
+        (
+            "/SHA256SUMS",
+            Answer::endless(piece.clone()),
+            "larger than 64 MiB",
+        ),
+        ("/SHA256SUMS", Answer::endless_head(), "Transfer failed: "),
+        (
+            "/SHA256SUMS.minisig",
+            Answer::endless(piece),
+            "File overly large",
+        ),
+        (
+            "/SHA256SUMS.minisig",
+            Answer::endless_head(),
+            "Transfer failed: ",
+        ),
+        ("/app_2.raw", Answer::endless_head(), "Transfer failed: "),
+    ];
+    for (path, answer, message) in rows {
+        publish(&server, &[ONE, TWO], &[&pair], MADE + 60);
+        server.answer(path, answer);
+        std::fs::remove_dir_all(host.path("var/cache")).ok();
+        let started = Instant::now();
+        let run = host.run(&["update"]).fails();
+        assert!(run.stderr.contains(message), "{path}: {run:?}");
+        assert!(started.elapsed() < Duration::from_secs(30), "{path}");
+        assert_eq!(host.read("srv/target/app.raw"), "one", "{path}");
+        host.run(&["vacuum"]).succeeds();
+        stands(&host);
+    }
+}
+
+#[test]
+fn slow_retrieval() {
+    // The window is a minute in the program; a shorter one shows the same.
+    let window = Duration::from_millis(400);
+    let server = Server::new();
+    server.answer(
+        "/SHA256SUMS",
+        Answer::dripping("a", Duration::from_millis(50)),
+    );
+    let transport = Transport::new(HttpSettings {
+        stall_window: window,
+        stall_rate: 1024,
+        ..HttpSettings::default()
+    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = Root::open(directory.path()).expect("it opens");
+    let policy = Policy {
+        keyring: None,
+        freshness: Freshness::Enforced,
+        acceptance: Acceptance::Never,
+        now: Timestamp::now(),
+        zone: || TimeZone::UTC,
+    };
+    let manifests = Manifests::new(&transport, &root, policy, &Silent);
+    let pattern: Pattern = "app_@v.raw".parse().expect("a pattern");
+    let source = UrlSource {
+        base: server.base.clone(),
+        manifest: "SHA256SUMS".to_owned(),
+        patterns: Patterns::from(pattern),
+    };
+    let authentication = Authentication {
+        scheme: Verification::Minisign,
+        keys: Keys::Usual(Vec::new()),
+        threshold: 1,
+        max_age: None,
+    };
+    let demand = Demand {
+        verification: Verification::Skip,
+        authentication: &authentication,
+    };
+    let started = Instant::now();
+    let error = manifests.list(&source, demand).expect_err("it never ends");
+    let text = sysupdate::error::chain(&error);
+    assert!(text.contains("stalled: fewer than"), "{text}");
+    assert!(started.elapsed() < Duration::from_secs(20), "{text}");
+}
+
+#[test]
+fn indefinite_freeze() {
+    // A server shows the same manifest for ever. Its age is that of its signature, or it says itself when it ends.
+    let now = Timestamp::now().as_second();
+    let (server, host, pair) = trusting("X-MaxAge=1w\n");
+    publish(&server, &[ONE], &[&pair], now - 6 * 86_400);
+    host.update();
+    server.publish(&[ONE]);
+    server.put(
+        "/SHA256SUMS.minisig",
+        pair.sign(manifest(&[ONE]).as_bytes(), now - 8 * 86_400),
+    );
+    std::fs::remove_dir_all(host.path("var/cache")).expect("removed");
+    nothing_is_taken(&host, "and more than 7 days old is not allowed");
+    // The publisher signs the same text anew, and it is fresh again although the server calls it unchanged.
+    publish(&server, &[ONE], &[&pair], now);
+    host.run(&["check-new"])
+        .prints("")
+        .keeps_quiet_about("allowed");
+
+    let (server, host, pair) = updated("");
+    let text = format!(
+        "{}{}",
+        manifest(&[ONE]),
+        manifest(&[("BEST-BEFORE-2020-01-01", "")])
+    );
+    server.put("/SHA256SUMS", text.as_str());
+    server.put("/SHA256SUMS.minisig", pair.sign(text.as_bytes(), MADE + 60));
+    nothing_is_taken(&host, "Best before marker indicates out-of-date file list");
+}
+
+#[test]
+fn rollback() {
+    let (server, host, pair) = trusting("");
+    publish(&server, &[("app_0.raw", "zero")], &[&pair], MADE - 60);
+    host.update();
+    publish(&server, &[("app_0.raw", "zero"), ONE], &[&pair], MADE);
+    host.update();
+    // Genuine, but old.
+    publish(&server, &[("app_0.raw", "zero")], &[&pair], MADE - 60);
+    for verb in ["check-new", "update", "acquire"] {
+        host.run(&[verb])
+            .fails()
+            .says("but one that was signed on 2026-10-01T00:00:00Z was seen here");
+    }
+    // Signed again: what was the newest is gone.
+    publish(&server, &[("app_0.raw", "zero")], &[&pair], MADE + 60);
+    host.run(&["update"])
+        .fails()
+        .says("the newest version in it is '0', but '1' was seen here");
+    assert_eq!(host.read("srv/target/app.raw"), "one");
+}
+
+#[test]
+fn fast_forward() {
+    let (server, host, stolen) = updated("");
+    // With a stolen key the time of the signature cannot be put into the future, to make all later manifests old.
+    publish(&server, &[ONE, EVIL], &[&stolen], 99_999_999_999);
+    nothing_is_taken(&host, "is from the future");
+    // A version can be raised beyond measure. The publisher's way back is a new key; the operator says so once.
+    publish(
+        &server,
+        &[ONE, ("app_99999.raw", "evil")],
+        &[&stolen],
+        MADE + 60,
+    );
+    host.run(&["check-new"]).succeeds().prints("99999\n");
+    let new = Pair::new(2);
+    publish(&server, &[ONE, TWO], &[&new], MADE + 120);
+    nothing_is_taken(&host, "it is signed by 0202020202020202");
+    host.write("etc/sysupdate/keys/default.pub", &new.public());
+    nothing_is_taken(
+        &host,
+        "the newest version in it is '2', but '99999' was seen here",
+    );
+    host.run(&["--accept-manifest", "update"]).succeeds();
+    assert_eq!(host.read("srv/target/app.raw"), "two");
+    // The stolen key is of no use any more, not even for what it has signed before.
+    publish(&server, &[ONE, EVIL], &[&stolen], MADE + 180);
+    host.run(&["update"])
+        .fails()
+        .says("it is signed by 0101010101010101");
+}
+
+#[test]
+fn mix_and_match() {
+    let (server, host, pair) = updated("");
+    // The manifest of one day with the signature of another.
+    let (old, new) = (manifest(&[ONE]), manifest(&[ONE, TWO]));
+    server.publish(&[ONE, TWO]);
+    server.put("/SHA256SUMS.minisig", pair.sign(old.as_bytes(), MADE));
+    nothing_is_taken(&host, "the signature by key 0101010101010101 is not good");
+    // The comment of one signature with another signature.
+    let (first, second) = (
+        pair.sign(old.as_bytes(), MADE),
+        pair.sign(new.as_bytes(), MADE + 60),
+    );
+    let mixed: Vec<&str> = first
+        .lines()
+        .take(2)
+        .chain(second.lines().skip(2))
+        .collect();
+    server.put("/SHA256SUMS", old.as_str());
+    server.put("/SHA256SUMS.minisig", mixed.join("\n"));
+    std::fs::remove_dir_all(host.path("var/cache")).expect("removed");
+    nothing_is_taken(&host, "the signature by key 0101010101010101 is not good");
+    // The files of two days that were never published together: each is held to the manifest.
+    publish(&server, &[ONE, TWO], &[&pair], MADE + 60);
+    server.put("/app_2.raw", "one");
+    host.run(&["update"])
+        .fails()
+        .says("does not match expected checksum");
+    assert_eq!(host.read("srv/target/app.raw"), "one");
+}
+
+#[test]
+fn key_compromise() {
+    let keys = "X-Keys=/etc/a.pub /etc/b.pub /etc/c.pub\nX-Threshold=2\n";
+    let [a, b, c] = [1, 2, 3].map(Pair::new);
+    let (server, host, _) = trusting(keys);
+    for (name, pair) in [("a", &a), ("b", &b), ("c", &c)] {
+        host.write(&format!("etc/{name}.pub"), &pair.public());
+    }
+    publish(&server, &[ONE], &[&a, &b], MADE);
+    host.update();
+    // One key is stolen: it signs alone, or twice, or with one that nobody trusts.
+    let stranger = Pair::new(66);
+    for pairs in [&[&a][..], &[&a, &a], &[&a, &stranger]] {
+        publish(&server, &[ONE, EVIL], pairs, MADE + 60);
+        nothing_is_taken(&host, "but 2 must have signed");
+    }
+    // It cannot make an old manifest look new: the time is that of the second key.
+    let text = manifest(&[ONE, TWO]);
+    publish(&server, &[ONE, TWO], &[&b, &c], MADE + 60);
+    host.run(&["check-new"]).succeeds().prints("2\n");
+    server.publish(&[ONE]);
+    let old = manifest(&[ONE]);
+    let signatures = [
+        a.sign(old.as_bytes(), MADE + 600),
+        b.sign(old.as_bytes(), MADE),
+    ];
+    server.put("/SHA256SUMS.minisig", signatures.concat());
+    nothing_is_taken(&host, "it was signed on 2026-10-01T00:00:00Z");
+    // The two others go on without it.
+    server.publish(&[ONE, TWO]);
+    let signatures = [
+        b.sign(text.as_bytes(), MADE + 60),
+        c.sign(text.as_bytes(), MADE + 60),
+    ];
+    server.put("/SHA256SUMS.minisig", signatures.concat());
+    host.update();
+    assert_eq!(host.read("srv/target/app.raw"), "two");
+}
+
+#[test]
+fn wrong_component() {
+    let (server, host, pair) = updated("");
+    // What the same publisher has signed for something else is no offer, and what was there is missed.
+    publish(&server, &[("other_9.raw", "other")], &[&pair], MADE + 60);
+    nothing_is_taken(&host, "it offers no version, but '1' was seen here");
+    // On a new host it is nothing.
+    let fresh = Host::new();
+    fresh.app(&server, "Verify=yes\nX-Signature=minisign\n", "");
+    fresh.write("etc/sysupdate/keys/default.pub", &pair.public());
+    fresh.run(&["check-new"]).prints("");
+    fresh.update();
+    assert_eq!(fresh.tree("srv"), [""; 0]);
+}
