@@ -445,6 +445,18 @@ mod tests {
         }
 
         #[test]
+        fn any_text_is_a_version_or_a_range_or_an_error(text in "[0-9a-z.,~^<>=* -]{0,40}|.*") {
+            for parsed in [text.parse::<Version>().ok(), Version::from_setting(&text).ok()].into_iter().flatten() {
+                prop_assert_eq!(parsed.as_str(), text.as_str());
+                prop_assert!(parsed.as_str().len() <= MAX_LENGTH);
+                if let Ok(range) = text.parse::<VersionRange>() {
+                    let _ = range.contains(&parsed);
+                }
+            }
+            let _ = text.parse::<VersionRange>();
+        }
+
+        #[test]
         fn what_parses_is_displayed_as_it_was(text in "[A-Za-z0-9._+~^-]{1,255}") {
             prop_assert_eq!(version(&text).to_string(), text);
         }

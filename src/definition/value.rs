@@ -73,40 +73,38 @@ fn unsigned(text: &str) -> Result<u64, Errno> {
 
 /// A time span (systemd.time(7)): numbers with units, `1h 30min`, seconds where there is none; not zero, no fractions.
 pub(super) fn span(text: &str) -> Result<Duration, Errno> {
-    let mut seconds: u64 = 0;
+    let mut sum: u64 = 0;
     let mut rest = text.trim_ascii();
     if rest.is_empty() {
         return Err(Errno::Invalid);
     }
     while !rest.is_empty() {
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (count, behind) = rest.split_at(digits);
-        let behind = behind.trim_ascii_start();
-        let letters = behind.len()
-            - behind
-                .trim_start_matches(|c: char| c.is_ascii_alphabetic())
-                .len();
-        let (unit, behind) = behind.split_at(letters);
-        let unit = match unit {
-            "" if behind.is_empty() => 1,
-            "" => return Err(Errno::Invalid),
+        let (count, behind) = split(rest, u8::is_ascii_digit);
+        let (unit, behind) = split(behind.trim_ascii_start(), u8::is_ascii_alphabetic);
+        let length = match unit {
+            "" if behind.is_empty() => 1000,
             unit => UNITS
                 .iter()
                 .find(|(names, _)| names.contains(&unit))
                 .map(|(_, length)| *length)
                 .ok_or(Errno::Invalid)?,
         };
-        seconds = number(count, 10)?
-            .checked_mul(unit)
-            .and_then(|length| seconds.checked_add(length))
-            .filter(|seconds| *seconds <= SPAN_LIMIT)
+        sum = number(count, 10)?
+            .checked_mul(length)
+            .and_then(|length| sum.checked_add(length))
+            .filter(|sum| *sum <= SPAN_LIMIT)
             .ok_or(Errno::OutOfRange)?;
         rest = behind.trim_ascii_start();
     }
-    if seconds == 0 {
+    if sum == 0 {
         return Err(Errno::OutOfRange);
     }
-    Ok(Duration::from_secs(seconds))
+    Ok(Duration::from_millis(sum))
+}
+
+/// The bytes in front that are of a kind, all ASCII, and the rest.
+fn split(text: &str, is_of_kind: fn(&u8) -> bool) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(is_of_kind).count())
 }
 
 /// A number of bytes: digits, and K, M, G or T for powers of 1024; not zero.
@@ -308,20 +306,21 @@ pub(super) fn is_partition_type(text: &str) -> bool {
     }
 }
 
-/// Units of time and their length in seconds; months and years as systemd counts them.
+/// Units of time and their length in milliseconds; months and years as systemd counts them.
 #[rustfmt::skip]
 const UNITS: &[(&[&str], u64)] = &[
-    (&["s", "sec", "second", "seconds"], 1),
-    (&["m", "min", "minute", "minutes"], 60),
-    (&["h", "hr", "hour", "hours"], 3600),
-    (&["d", "day", "days"], 86_400),
-    (&["w", "week", "weeks"], 604_800),
-    (&["M", "month", "months"], 2_629_800),
-    (&["y", "year", "years"], 31_557_600),
+    (&["ms", "msec"], 1),
+    (&["s", "sec", "second", "seconds"], 1000),
+    (&["m", "min", "minute", "minutes"], 60_000),
+    (&["h", "hr", "hour", "hours"], 3_600_000),
+    (&["d", "day", "days"], 86_400_000),
+    (&["w", "week", "weeks"], 604_800_000),
+    (&["M", "month", "months"], 2_629_800_000),
+    (&["y", "year", "years"], 31_557_600_000),
 ];
 
-/// The longest time span in seconds: a thousand years, so that no sum with a date overflows.
-const SPAN_LIMIT: u64 = 1000 * 31_557_600;
+/// The longest time span in milliseconds: a thousand years, so that no sum with a date overflows.
+const SPAN_LIMIT: u64 = 1000 * 31_557_600_000;
 
 /// Longest path that the kernel takes, in bytes.
 pub(super) const PATH_LIMIT: usize = 4095;
@@ -411,6 +410,7 @@ mod tests {
         ] {
             assert_eq!(span(text), seconds.map(Duration::from_secs), "{text}");
         }
+        assert_eq!(span("1s 50ms"), Ok(Duration::from_millis(1050)));
     }
 
     #[test]

@@ -8,8 +8,9 @@ use proptest::sample::select;
 
 use super::*;
 use crate::definition::component::ComponentSettings;
+use crate::definition::config::Config;
 use crate::definition::draft::Draft;
-use crate::definition::{assign, keys, toml};
+use crate::definition::{assign, keys, toml, value};
 
 const PIECES: &[&[u8]] = &[
     b"[Target]",
@@ -71,6 +72,17 @@ const PIECES: &[&[u8]] = &[
     b"1979-05-27",
     b"source.",
     b"verify = ",
+    b"keys = ",
+    b"threshold = ",
+    b"max_age = ",
+    b"X-Keys=",
+    b"X-MaxAge=",
+    b"[network]\n",
+    b"rewrites = ",
+    b"limit_rate = ",
+    b"retries = ",
+    b"9d",
+    b"9999999999999999999",
 ];
 
 proptest! {
@@ -83,7 +95,8 @@ proptest! {
         let path = Path::new("x");
         let refused = assign::assign(&bytes, path, &keys::SCHEMA, &mut draft, &host, &world).err();
         let file = toml::File { name: "x", path, host: &host, reporter: &world };
-        let refused = [refused, file.load(&bytes, &mut ComponentSettings::default()).err()];
+        let native = file.load(&bytes, &mut ComponentSettings::default()).err();
+        let refused = [refused, native, Config::parse(&bytes, path).err()];
         for error in refused.into_iter().flatten() {
             prop_assert!(error.to_string().starts_with("x:"), "{error}");
         }
@@ -141,5 +154,19 @@ fn large_files_are_read_to_their_end() {
             file.load(text.as_bytes(), &mut ComponentSettings::default())
                 .is_err()
         );
+        assert!(Config::parse(text.as_bytes(), path).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_number_or_none(text in "[0-9dhmsKMGT .+-]{0,24}|.*") {
+        if let Ok(span) = value::span(&text) {
+            prop_assert!(!span.is_zero());
+        }
+        if let Ok(size) = value::size(&text) {
+            prop_assert!(size > 0);
+        }
+        let _ = (value::integer(&text), value::mode(&text), value::boolean(&text), value::flags(&text));
     }
 }
