@@ -2,6 +2,7 @@
 //!
 //! A manifest is fetched once per URL and run, and only in full when it has changed since the last run.
 
+mod admission;
 mod authority;
 mod error;
 
@@ -15,7 +16,6 @@ use jiff::tz::TimeZone;
 use sha2::Digest as _;
 
 use super::cache::{Cache, Document};
-use super::seen::{Remembered, Seen};
 use super::{Instance, Location, State};
 use crate::definition::transfer::{Authentication, Keys, UrlSource, Verification};
 use crate::event::{Event, Reporter, Severity};
@@ -23,8 +23,8 @@ use crate::fetch::{self, Fetch, FetchError, Request, Response, Validators};
 use crate::metadata::Sha256;
 use crate::root::Root;
 use crate::unpack::{Decoder, Format};
-use crate::verify::manifest::{Finding, Manifest};
-use crate::verify::memory::{self, Acceptance, File, Offer, Standing};
+use crate::verify::manifest::Manifest;
+use crate::verify::memory::Acceptance;
 use crate::verify::reader::Limited;
 use authority::{Authority, Loaded};
 pub use error::{Age, RemoteError};
@@ -163,20 +163,6 @@ impl<'a> Manifests<'a> {
             }
             other => other,
         }
-    }
-
-    /// The instances of a manifest that is neither too old nor at odds with what was seen before.
-    fn admitted(
-        &self,
-        url: &str,
-        source: &UrlSource,
-        obtained: &Obtained,
-        demand: Demand<'_>,
-    ) -> Result<Vec<Instance>, RemoteError> {
-        self.check_age(url, obtained.signed, demand)?;
-        let instances = Self::instances(source, &obtained.manifest)?;
-        self.compare(url, source, &instances, obtained, demand)?;
-        Ok(instances)
     }
 
     fn instances(source: &UrlSource, manifest: &Manifest) -> Result<Vec<Instance>, RemoteError> {
@@ -396,145 +382,8 @@ impl<'a> Manifests<'a> {
         }
     }
 
-    /// Holds the time of the signature against what the definition allows. Without verification there is no such time.
-    fn check_age(
-        &self,
-        url: &str,
-        signed: Option<Timestamp>,
-        demand: Demand<'_>,
-    ) -> Result<(), RemoteError> {
-        let Some(limit) = &demand.authentication.max_age else {
-            return Ok(());
-        };
-        let age = Age {
-            signed,
-            limit: limit.value,
-        };
-        if demand.verification == Verification::Skip || !age.is_exceeded(self.policy.now) {
-            return Ok(());
-        }
-        let error = RemoteError::TooOld {
-            url: url.to_owned(),
-            age,
-        };
-        match self.policy.freshness {
-            Freshness::Enforced => Err(error),
-            Freshness::Ignored => {
-                self.say(Severity::Warning, format!("{error}; told to ignore this."));
-                Ok(())
-            }
-        }
-    }
-
-    /// Holds what the source offers against what it has shown before, and remembers it.
-    fn compare(
-        &self,
-        url: &str,
-        source: &UrlSource,
-        instances: &[Instance],
-        obtained: &Obtained,
-        demand: Demand<'_>,
-    ) -> Result<(), RemoteError> {
-        let standing = match demand.verification {
-            // As local as a path, and as trusted: a developer's tree, a mounted medium.
-            Verification::Skip if fetch::url::is_local(url) => return Ok(()),
-            Verification::Skip => Standing::Unsigned,
-            Verification::OpenPgp | Verification::Minisign => Standing::Signed(obtained.signed),
-        };
-        let seen = Seen::new(self.root, url, demand.verification, &source.patterns);
-        let before = seen.load().unwrap_or_else(|error| {
-            let path = seen.path();
-            let text = format!(
-                "cannot read '{}', which says what was seen of {url}: {error}",
-                path.display()
-            );
-            self.say(Severity::Warning, text);
-            Remembered::nothing(&seen)
-        });
-        let offer = Offer {
-            manifest: obtained.digest,
-            standing,
-            files: instances.iter().filter_map(offered).collect(),
-            now: self.policy.now,
-        };
-        let judgement = memory::judge(before.record.as_ref(), &offer, self.policy.acceptance)
-            .map_err(|source| RemoteError::Seen {
-                url: url.to_owned(),
-                source,
-            })?;
-        for finding in &judgement.warnings {
-            let accepted = match self.policy.acceptance {
-                Acceptance::Once => " (accepted)",
-                Acceptance::Never => "",
-            };
-            self.say(
-                Severity::Warning,
-                format!("the manifest '{url}' has changed{accepted}: {finding}."),
-            );
-        }
-        let Some(record) = judgement.record else {
-            return Ok(());
-        };
-        if let Err(error) = seen.store(&record, &before) {
-            // Somebody who only looks need not be able to write; one who has accepted something must know.
-            let severity = match self.policy.acceptance {
-                Acceptance::Never if error.is_forbidden() => Severity::Debug,
-                _ => Severity::Warning,
-            };
-            self.say(
-                severity,
-                format!(
-                    "what was seen of {url} is not remembered: {error}{}",
-                    cause(&error)
-                ),
-            );
-        }
-        Ok(())
-    }
-
-    fn check_freshness(&self, manifest: &Manifest) -> Result<(), RemoteError> {
-        let shows_time = manifest
-            .freshness(self.policy.now, &TimeZone::UTC)
-            .any(|finding| matches!(finding, Finding::Past(_)));
-        let zone = if shows_time {
-            (self.policy.zone)()
-        } else {
-            TimeZone::UTC
-        };
-        for finding in manifest.freshness(self.policy.now, &zone) {
-            match (finding, self.policy.freshness) {
-                (Finding::Past(past), Freshness::Enforced) => return Err(past.into()),
-                (Finding::Past(past), Freshness::Ignored) => {
-                    self.say(Severity::Warning, past.ignored().to_string());
-                }
-                (finding @ Finding::ChecksOut, _) => self.say(Severity::Debug, finding.to_string()),
-                (finding, _) => self.say(Severity::Warning, finding.to_string()),
-            }
-        }
-        Ok(())
-    }
-
     fn say(&self, severity: Severity, text: String) {
         self.reporter.report(&Event::Message(severity, text));
-    }
-}
-
-/// The cause of an error, as the end of a sentence.
-fn cause(error: &dyn std::error::Error) -> String {
-    error
-        .source()
-        .map_or_else(String::new, |cause| format!(": {cause}"))
-}
-
-/// What the memory needs to know of an instance of a manifest.
-fn offered(instance: &Instance) -> Option<File<'_>> {
-    match &instance.location {
-        Location::Remote { name } => Some(File {
-            name,
-            version: &instance.metadata.version,
-            sha256: instance.metadata.sha256?,
-        }),
-        Location::File { .. } => None,
     }
 }
 

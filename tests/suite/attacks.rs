@@ -137,6 +137,7 @@ fn slow_retrieval() {
         base: server.base.clone(),
         manifest: "SHA256SUMS".to_owned(),
         patterns: Patterns::from(pattern),
+        access: sysupdate::definition::transfer::SourceAccess::default(),
     };
     let authentication = Authentication {
         scheme: Verification::Minisign,
@@ -150,7 +151,7 @@ fn slow_retrieval() {
     };
     let started = Instant::now();
     let error = manifests.list(&source, demand).expect_err("it never ends");
-    let text = sysupdate::error::chain(&error);
+    let text = sysupdate::event::chain(&error);
     assert!(text.contains("stalled: fewer than"), "{text}");
     assert!(started.elapsed() < Duration::from_secs(20), "{text}");
 }
