@@ -77,6 +77,14 @@ pub(crate) struct Args {
     /// Write progress as JSON lines to this file descriptor, a pipe or a file
     #[arg(long, value_name = "FD", overrides_with = "progress_fd")]
     pub(crate) progress_fd: Option<String>,
+    /// Seconds to wait for a connection, an answer, or bytes that come too slowly (30 and 60 if not given)
+    #[arg(
+        long,
+        hide = true,
+        value_name = "SECONDS",
+        overrides_with = "network_timeout"
+    )]
+    pub(crate) network_timeout: Option<u64>,
     /// Milliseconds before a failed request is repeated for the first time (200 if not given)
     #[arg(
         long,

@@ -468,12 +468,15 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         directory: settings.definitions.as_deref(),
         transfer_source: settings.transfer_source.as_deref(),
     };
+    let defaults = HttpSettings::default();
     let transport: Arc<dyn Fetch> = Arc::new(
         Transport::new(HttpSettings {
+            connect_timeout: settings.network_timeout.unwrap_or(defaults.connect_timeout),
+            stall_window: settings.network_timeout.unwrap_or(defaults.stall_window),
             limit_rate: settings.limit_rate,
             retry: settings.retry,
             cancel: cancel.clone(),
-            ..HttpSettings::default()
+            ..defaults
         })
         .telling(Arc::<Narrator>::clone(&narrator)),
     );

@@ -13,6 +13,7 @@ use super::Executor;
 use super::origin::{Counted, Origin, Source};
 use super::partial::{self, Found, Mark};
 use super::sink::{self, SinkError};
+use super::space;
 use crate::definition::transfer as definition;
 use crate::event::{Event, Severity};
 use crate::fetch::FetchError;
@@ -60,6 +61,16 @@ pub enum AcquireError {
     TooLarge {
         /// URL or path.
         from: String,
+    },
+    /// It grows beyond what the disk can hold while it is unpacked.
+    #[error(
+        "File overly large, refusing. ('{from}' unpacks to more than the {limit} bytes that are free)"
+    )]
+    Bomb {
+        /// URL or path.
+        from: String,
+        /// What is free, less a reserve.
+        limit: u64,
     },
     /// What arrived is not what the manifest names.
     #[error(
@@ -118,17 +129,19 @@ impl From<FetchError> for AcquireError {
 }
 
 impl AcquireError {
-    /// Whether it may come from putting together what does not belong together.
-    fn is_of_a_seam(&self) -> bool {
-        matches!(
-            self,
-            Self::Digest { .. }
-                | Self::Fetch(
-                    FetchError::Changed { .. }
-                        | FetchError::OutOfRange { .. }
-                        | FetchError::WrongRange { .. }
-                )
-        )
+    /// Whether it comes from putting together what does not belong together. A digest may be wrong anyway, unless
+    /// something was pieced together.
+    fn is_of_a_seam(&self, is_pieced: bool) -> bool {
+        match self {
+            Self::Digest { .. } => is_pieced,
+            Self::Fetch(error) => matches!(
+                error,
+                FetchError::Changed { .. }
+                    | FetchError::OutOfRange { .. }
+                    | FetchError::WrongRange { .. }
+            ),
+            _ => false,
+        }
     }
 
     /// What the user can do about it.
@@ -224,10 +237,7 @@ fn acquire(
             }));
     }
     let received = match first {
-        Err(Failure {
-            error,
-            is_pieced: true,
-        }) if error.is_of_a_seam() => {
+        Err(Failure { error, is_pieced }) if error.is_of_a_seam(is_pieced) => {
             executor.say(format!(
                 "What was here of {} does not fit what is there now. Starting over...",
                 origin.name()
@@ -381,6 +391,7 @@ impl Transfer<'_> {
             // Nothing can be continued from it: the name stays, the bytes go.
             AcquireError::Digest { .. }
             | AcquireError::TooLarge { .. }
+            | AcquireError::Bomb { .. }
             | AcquireError::Read { .. } => {
                 Mark::remove(file);
                 file.set_len(0).map_err(|source| AcquireError::Write {
@@ -426,16 +437,26 @@ impl Transfer<'_> {
             let validators = source.validators.clone();
             Mark::new(*sha256, url, validators, source.modified).put(file);
         }
-        let filled =
-            sink::fill(file, start, &mut stream, source.length, LARGEST - start).map_err(|error| {
-                match error {
-                    SinkError::Read(error) => Self::read_error(from, error),
-                    SinkError::Write(error) => self.write_error(error),
-                    SinkError::TooLarge => AcquireError::TooLarge {
-                        from: from.to_owned(),
-                    },
-                }
-            });
+        let largest = LARGEST - start;
+        // Zeros take no room, and may be packed to next to nothing: they alone could go on for ever.
+        let limit = if stream.is_plain() {
+            largest
+        } else {
+            let free = space::free_beside(file).map_err(|error| self.write_error(error))?;
+            largest.min(free)
+        };
+        let filled = sink::fill(file, start, &mut stream, source.length, limit);
+        let filled = filled.map_err(|error| match error {
+            SinkError::Read(error) => Self::read_error(from, error),
+            SinkError::Write(error) => self.write_error(error),
+            SinkError::TooLarge if limit < largest => AcquireError::Bomb {
+                from: from.to_owned(),
+                limit,
+            },
+            SinkError::TooLarge => AcquireError::TooLarge {
+                from: from.to_owned(),
+            },
+        });
         let drained = match &filled {
             // Damaged data may be the publisher's own, or not the publisher's at all: the digest of it all tells.
             Ok(()) | Err(AcquireError::Read { .. }) => stream.finish(),

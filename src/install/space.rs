@@ -193,3 +193,10 @@ fn free(root: &Root, path: &Path) -> io::Result<u64> {
     let volume = rustix::fs::fstatvfs(&directory)?;
     Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
 }
+
+/// Bytes that can still be written to the file system of an open file, less the reserve.
+pub(super) fn free_beside(file: &std::fs::File) -> io::Result<u64> {
+    let volume = rustix::fs::fstatvfs(file)?;
+    let free = volume.f_bavail.saturating_mul(volume.f_frsize);
+    Ok(free.saturating_sub(RESERVE))
+}

@@ -78,13 +78,13 @@ fn endless_data() {
     let rows: [(&str, Answer, &str); 5] = [
         (
             "/SHA256SUMS",
-            Answer::endless(piece.clone()),
+            Answer::ok(piece.clone()).endless(),
             "larger than 64 MiB",
         ),
         ("/SHA256SUMS", Answer::endless_head(), "Transfer failed: "),
         (
             "/SHA256SUMS.minisig",
-            Answer::endless(piece),
+            Answer::ok(piece).endless(),
             "File overly large",
         ),
         (
@@ -113,10 +113,7 @@ fn slow_retrieval() {
     // The window is a minute in the program; a shorter one shows the same.
     let window = Duration::from_millis(400);
     let server = Server::new();
-    server.answer(
-        "/SHA256SUMS",
-        Answer::dripping("a", Duration::from_millis(50)),
-    );
+    server.answer("/SHA256SUMS", Answer::ok("a".repeat(10_000)).dripping());
     let transport = Transport::new(HttpSettings {
         stall_window: window,
         stall_rate: 1024,

@@ -5,6 +5,7 @@ mod choices;
 mod components;
 mod conflicts;
 mod examples;
+mod faults;
 mod frontend;
 mod harness;
 mod http;

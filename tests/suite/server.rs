@@ -83,12 +83,18 @@ enum Ending {
     Stalled(usize),
     /// So many bytes, then a break, then the rest.
     Slow(usize, Duration),
-    /// The body over and over until the client hangs up; no length is announced.
+    /// A byte now and then.
+    Dripping,
+    /// The body over and over, no length.
     Endless,
-    /// The same with a break after each.
-    Dripping(Duration),
-    /// Header lines until the client hangs up.
+    /// The body, no length.
+    Unannounced,
+    /// These bytes instead of an answer.
+    Garbage(&'static str),
+    /// One header after the other.
     EndlessHead,
+    /// Nothing while the client stays.
+    Silent,
 }
 
 impl Answer {
@@ -211,29 +217,32 @@ impl Answer {
         }
     }
 
-    pub(crate) fn endless(body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            ending: Ending::Endless,
-            ..Self::ok(body)
-        }
+    pub(crate) fn dripping(self) -> Self {
+        self.ending(Ending::Dripping)
     }
 
-    pub(crate) fn dripping(body: impl Into<Vec<u8>>, pause: Duration) -> Self {
-        Self {
-            ending: Ending::Dripping(pause),
-            ..Self::ok(body)
-        }
+    pub(crate) fn endless(self) -> Self {
+        self.ending(Ending::Endless)
+    }
+
+    pub(crate) fn unannounced(self) -> Self {
+        self.ending(Ending::Unannounced)
+    }
+
+    pub(crate) fn garbage(text: &'static str) -> Self {
+        Self::ok("").ending(Ending::Garbage(text))
     }
 
     pub(crate) fn endless_head() -> Self {
-        Self {
-            ending: Ending::EndlessHead,
-            ..Self::ok("x")
-        }
+        Self::ok("").ending(Ending::EndlessHead)
     }
 
-    fn announces_length(&self) -> bool {
-        !matches!(self.ending, Ending::Endless | Ending::Dripping(_))
+    pub(crate) fn silent() -> Self {
+        Self::ok("").ending(Ending::Silent)
+    }
+
+    fn ending(self, ending: Ending) -> Self {
+        Self { ending, ..self }
     }
 
     fn named(&self, name: &str) -> Option<&str> {
@@ -399,38 +408,47 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
 
 fn send(mut stream: &TcpStream, answer: &Answer, method: &str) -> std::io::Result<()> {
     let mut head = format!("HTTP/1.1 {} .\r\nConnection: close\r\n", answer.status);
-    let announced = answer.named("Content-Length").is_some() || !answer.announces_length();
-    if answer.status != 304 && !announced {
+    match answer.ending {
+        Ending::Garbage(text) => return stream.write_all(text.as_bytes()),
+        Ending::Silent => return stream.read(&mut [0]).map(|_| ()),
+        Ending::EndlessHead => {
+            stream.write_all(head.as_bytes())?;
+            // Until the client hangs up.
+            loop {
+                stream.write_all(b"X-More: and more and more and more\r\n")?;
+            }
+        }
+        _ => {}
+    }
+    let announced = !matches!(answer.ending, Ending::Endless | Ending::Unannounced);
+    if announced && answer.status != 304 && answer.named("Content-Length").is_none() {
         let _ = write!(head, "Content-Length: {}\r\n", answer.body.len());
     }
     for (name, value) in &answer.headers {
         let _ = write!(head, "{name}: {value}\r\n");
-    }
-    if matches!(answer.ending, Ending::EndlessHead) {
-        stream.write_all(head.as_bytes())?;
-        loop {
-            stream.write_all(&[&b"X-Endless: "[..], &[b'x'; 1000], b"\r\n"].concat())?;
-        }
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
     let body = if method == "HEAD" { &[] } else { &*answer.body };
     match answer.ending {
         _ if body.is_empty() => Ok(()),
-        Ending::Whole | Ending::EndlessHead => stream.write_all(body),
-        Ending::Endless => loop {
-            stream.write_all(body)?;
-        },
-        Ending::Dripping(pause) => loop {
-            stream.write_all(body)?;
-            thread::sleep(pause);
-        },
+        Ending::Whole | Ending::Unannounced => stream.write_all(body),
         Ending::Short(bytes) => stream.write_all(&body[..bytes.min(body.len())]),
         Ending::Stalled(bytes) => {
             stream.write_all(&body[..bytes.min(body.len())])?;
             // Until the client hangs up.
             stream.read(&mut [0]).map(|_| ())
         }
+        Ending::Dripping => body.iter().try_for_each(|byte| {
+            stream.write_all(&[*byte])?;
+            thread::sleep(Duration::from_millis(50));
+            Ok(())
+        }),
+        Ending::Endless => loop {
+            stream.write_all(body)?;
+        },
+        // They have sent what they have to say.
+        Ending::Garbage(_) | Ending::EndlessHead | Ending::Silent => Ok(()),
         Ending::Slow(bytes, pause) => {
             stream.write_all(&body[..bytes.min(body.len())])?;
             thread::sleep(pause);

@@ -168,7 +168,8 @@ impl Steady {
             },
         };
         let answer = super::answer(&response, range, part);
-        if !self.first.agrees(&answer) {
+        // Bytes that are compared tell more than what is said of them: if all are the same, it goes on with the new state.
+        if self.head.is_none() && !self.first.agrees(&answer) {
             return Err(self.changed());
         }
         let length = self.first.length.map(|length| length - self.given);
