@@ -10,9 +10,11 @@ mod failure;
 mod headers;
 mod pace;
 mod steady;
+mod tls;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -38,6 +40,11 @@ pub struct HttpSettings {
     pub stall_rate: u64,
     /// How many redirects are followed for one URL.
     pub redirects: usize,
+    /// Files with certificates (PEM) that are trusted besides the system's.
+    pub ca_files: Vec<PathBuf>,
+    /// A file with our certificate, those that lead to its authority, and its private key (PEM), for servers that ask
+    /// who we are. Nobody else may be able to read it.
+    pub client_certificate: Option<PathBuf>,
     /// The most that all bodies together may bring, in bytes per second.
     pub limit_rate: Option<NonZeroU64>,
     /// What becomes of failures that may pass.
@@ -55,6 +62,8 @@ impl Default for HttpSettings {
             stall_window: Duration::from_secs(60),
             stall_rate: 1024,
             redirects: 30,
+            ca_files: Vec::new(),
+            client_certificate: None,
             limit_rate: None,
             retry: RetrySettings::default(),
             cancel: Cancel::new(),
@@ -376,16 +385,16 @@ impl Network {
     }
 
     fn plain(&self, url: &str) -> Result<&Client, FetchError> {
-        kept(&self.plain, || self.client().tls_certs_only([])).map_err(|cause| {
-            FetchError::Protocol {
-                url: url.to_owned(),
-                cause,
-            }
+        let builder = || Ok(self.client().tls_certs_only([]));
+        kept(&self.plain, builder).map_err(|cause| FetchError::Protocol {
+            url: url.to_owned(),
+            cause,
         })
     }
 
     fn secure(&self, url: &str) -> Result<&Client, FetchError> {
-        kept(&self.secure, || self.client()).map_err(|cause| FetchError::Tls {
+        let builder = || tls::prepared(self.client(), &self.settings);
+        kept(&self.secure, builder).map_err(|cause| FetchError::Tls {
             url: url.to_owned(),
             cause,
         })
@@ -412,12 +421,12 @@ const HASTY_ATTEMPTS: u32 = 1;
 /// The client of a slot, made when it is first asked for, or why it cannot be made.
 fn kept(
     slot: &OnceLock<Client>,
-    builder: impl FnOnce() -> reqwest::ClientBuilder,
+    builder: impl FnOnce() -> Result<reqwest::ClientBuilder, String>,
 ) -> Result<&Client, String> {
     if let Some(client) = slot.get() {
         return Ok(client);
     }
-    let client = builder().build().map_err(|error| failure::cause(&error))?;
+    let client = builder()?.build().map_err(|error| failure::cause(&error))?;
     Ok(slot.get_or_init(|| client))
 }
 

@@ -28,6 +28,7 @@ mod retries;
 mod secrets;
 mod server;
 mod signatures;
+mod tls;
 mod trust;
 mod two_transfers;
 mod usage;
