@@ -26,6 +26,7 @@ use self::pace::Pace;
 use self::steady::{Answer, Steady};
 use super::retry::{Retry, RetrySettings};
 use super::{Body, Cancel, Fetch, FetchError, Part, Range, Request, Response, url};
+use crate::event::{Event, Reporter, Severity};
 
 /// How to talk to servers.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct HttpSettings {
     pub stall_rate: u64,
     /// How many redirects are followed for one URL.
     pub redirects: usize,
+    /// Every request goes through this proxy, whatever the environment says: an http or https URL.
+    pub proxy: Option<String>,
     /// Files with certificates (PEM) that are trusted besides the system's.
     pub ca_files: Vec<PathBuf>,
     /// A file with our certificate, those that lead to its authority, and its private key (PEM), for servers that ask
@@ -62,6 +65,7 @@ impl Default for HttpSettings {
             stall_window: Duration::from_secs(60),
             stall_rate: 1024,
             redirects: 30,
+            proxy: None,
             ca_files: Vec::new(),
             client_certificate: None,
             limit_rate: None,
@@ -83,6 +87,14 @@ impl HttpFetch {
     /// # Errors
     /// [`FetchError::Setup`] when no thread can be started.
     pub fn new(settings: HttpSettings) -> Result<Self, FetchError> {
+        Self::telling(settings, None)
+    }
+
+    /// Like [`Self::new`]; long waits are told.
+    pub(super) fn telling(
+        settings: HttpSettings,
+        reporter: Option<Arc<dyn Reporter>>,
+    ) -> Result<Self, FetchError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("network")
@@ -96,6 +108,7 @@ impl HttpFetch {
             plain: OnceLock::new(),
             secure: OnceLock::new(),
             pace: Pace::new(settings.limit_rate),
+            reporter,
             settings,
         };
         Ok(Self {
@@ -218,6 +231,7 @@ struct Network {
     plain: OnceLock<Client>,
     secure: OnceLock<Client>,
     pace: Pace,
+    reporter: Option<Arc<dyn Reporter>>,
     settings: HttpSettings,
 }
 
@@ -291,13 +305,22 @@ impl Network {
     ) -> Result<(), FetchError> {
         // Each such hasher starts with another random key.
         let chance = RandomState::new().build_hasher().finish();
-        match retry.after(error, advice, since.elapsed(), chance) {
-            None => Err(error.clone()),
-            Some(delay) => self.wait(url, async {
-                tokio::time::sleep(delay).await;
-                Ok(())
-            }),
+        let Some(delay) = retry.after(error, advice, since.elapsed(), chance) else {
+            return Err(error.clone());
+        };
+        if let Some(reporter) = &self.reporter {
+            let severity = if delay < NOTICED {
+                Severity::Debug
+            } else {
+                Severity::Info
+            };
+            let text = format!("{error} Trying again in {:.1} s...", delay.as_secs_f64());
+            reporter.report(&Event::Message(severity, text));
         }
+        self.wait(url, async {
+            tokio::time::sleep(delay).await;
+            Ok(())
+        })
     }
 
     /// Sends the request and follows redirects; whatever the last server says is the answer.
@@ -385,7 +408,7 @@ impl Network {
     }
 
     fn plain(&self, url: &str) -> Result<&Client, FetchError> {
-        let builder = || Ok(self.client().tls_certs_only([]));
+        let builder = || Ok(self.client()?.tls_certs_only([]));
         kept(&self.plain, builder).map_err(|cause| FetchError::Protocol {
             url: url.to_owned(),
             cause,
@@ -393,17 +416,24 @@ impl Network {
     }
 
     fn secure(&self, url: &str) -> Result<&Client, FetchError> {
-        let builder = || tls::prepared(self.client(), &self.settings);
+        let builder = || tls::prepared(self.client()?, &self.settings);
         kept(&self.secure, builder).map_err(|cause| FetchError::Tls {
             url: url.to_owned(),
             cause,
         })
     }
 
-    fn client(&self) -> reqwest::ClientBuilder {
+    fn client(&self) -> Result<reqwest::ClientBuilder, String> {
         // Fails when one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Client::builder()
+        let builder = match &self.settings.proxy {
+            None => Client::builder(),
+            Some(proxy) => {
+                let proxy = reqwest::Proxy::all(proxy).map_err(|error| failure::cause(&error))?;
+                Client::builder().proxy(proxy)
+            }
+        };
+        Ok(builder
             .user_agent(&self.settings.user_agent)
             .connect_timeout(self.settings.connect_timeout)
             .redirect(reqwest::redirect::Policy::none())
@@ -411,10 +441,12 @@ impl Network {
             .http1_only()
             // A server that closes a kept connection just when it is used again makes the client's pool wait for ever, once
             // in some 30,000 requests; the few requests of a run cost less than that.
-            .pool_max_idle_per_host(0)
+            .pool_max_idle_per_host(0))
     }
 }
 
+/// Longer waits are told.
+const NOTICED: Duration = Duration::from_secs(1);
 /// Further tries where a mirror may be asked instead.
 const HASTY_ATTEMPTS: u32 = 1;
 

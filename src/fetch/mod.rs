@@ -28,6 +28,7 @@ pub use file::FileFetch;
 pub use http::{HttpFetch, HttpSettings};
 pub use range::{Budget, Ranged};
 pub use retry::RetrySettings;
+pub use route::Rewrite;
 pub use transport::Transport;
 
 /// Opens URLs. The one seam between the program and the network.

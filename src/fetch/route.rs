@@ -26,18 +26,14 @@ struct Way {
     base: String,
     /// Whether it has failed, so that others are tried first.
     failed: AtomicBool,
-    /// Whether it is on the same server as the source, so that it may see our secrets.
-    is_own: bool,
 }
 
 impl Route {
     pub(super) fn new(base: &str, access: Access) -> Self {
-        let own = origin(base);
         let bases = std::iter::once(base).chain(access.mirrors.iter().map(String::as_str));
         let ways = bases.map(|base| Way {
             base: trimmed(base).to_owned(),
             failed: AtomicBool::new(false),
-            is_own: own.is_some() && origin(base) == own,
         });
         Self {
             ways: ways.collect(),
@@ -82,9 +78,10 @@ impl Route {
         format!("{}{below}", self.ways[way].base)
     }
 
-    /// What is shown on a way.
-    pub(super) fn headers(&self, way: usize) -> Result<HeaderMap, FetchError> {
-        if !self.ways[way].is_own {
+    /// What is shown to an address: our secrets only if it is on the same server as the source.
+    pub(super) fn headers(&self, address: &str) -> Result<HeaderMap, FetchError> {
+        let own = origin(&self.ways[0].base);
+        if own.is_none() || origin(address) != own {
             return Ok(HeaderMap::new());
         }
         self.headers.get_or_init(|| self.access.headers()).clone()
@@ -136,6 +133,27 @@ impl Routes {
         let routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fitting = routes.iter().filter(|route| route.below(url).is_some());
         fitting.max_by_key(|route| route.depth()).cloned()
+    }
+}
+
+/// Addresses that begin in one way are asked for in another: a mirror of everything, say, in front of all sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrite {
+    /// What an address begins with, up to the end of one of its parts.
+    pub from: String,
+    /// What it begins with then.
+    pub to: String,
+}
+
+impl Rewrite {
+    /// The address to be asked for, if this one is meant.
+    pub(super) fn apply(&self, url: &str) -> Option<String> {
+        let (from, to) = (
+            self.from.trim_end_matches('/'),
+            self.to.trim_end_matches('/'),
+        );
+        let rest = url.strip_prefix(from)?;
+        (rest.is_empty() || rest.starts_with('/')).then(|| format!("{to}{rest}"))
     }
 }
 
@@ -228,7 +246,8 @@ mod tests {
     fn secrets_go_to_the_scheme_host_and_port_of_the_source_only() {
         let route = route();
         let shown: Vec<_> = (0..4)
-            .map(|way| !route.headers(way).expect("readable").is_empty())
+            .map(|way| route.headers(&route.address(way, "/f")).expect("readable"))
+            .map(|headers| !headers.is_empty())
             .collect();
         assert_eq!(shown, [true, false, false, true]);
     }

@@ -7,7 +7,7 @@ use std::io::{self, Cursor, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::http::{Caller, HttpFetch, HttpSettings};
-use super::route::{Route, Routes, is_companion};
+use super::route::{Rewrite, Route, Routes, is_companion};
 use super::{Access, Body, Fetch, FetchError, FileFetch, Request, Response, url};
 use crate::event::{Event, Reporter, Severity};
 
@@ -18,6 +18,7 @@ pub struct Transport {
     settings: HttpSettings,
     routes: Routes,
     reporter: Option<Arc<dyn Reporter>>,
+    rewrites: Vec<Rewrite>,
 }
 
 impl Transport {
@@ -29,7 +30,19 @@ impl Transport {
             settings,
             routes: Routes::default(),
             reporter: None,
+            rewrites: Vec::new(),
         }
+    }
+
+    /// Asks elsewhere for some addresses; the first rule that fits counts.
+    #[must_use]
+    pub fn rewriting(self, rewrites: Vec<Rewrite>) -> Self {
+        Self { rewrites, ..self }
+    }
+
+    fn rewritten(&self, url: &str) -> String {
+        let rewritten = self.rewrites.iter().find_map(|rule| rule.apply(url));
+        rewritten.unwrap_or_else(|| url.to_owned())
     }
 
     /// Tells of sources that are gone around.
@@ -47,7 +60,8 @@ impl Transport {
         if let Some(http) = &*slot {
             return Ok(Arc::clone(http));
         }
-        let http = Arc::new(HttpFetch::new(self.settings.clone())?);
+        let http = HttpFetch::telling(self.settings.clone(), self.reporter.clone())?;
+        let http = Arc::new(http);
         *slot = Some(Arc::clone(&http));
         Ok(http)
     }
@@ -78,7 +92,7 @@ impl Transport {
         let order = route.order(below);
         let mut failure = None;
         for (position, way) in order.iter().copied().enumerate() {
-            let address = route.address(way, below);
+            let address = self.rewritten(&route.address(way, below));
             let is_last = position + 1 == order.len();
             match self.go(route, way, &address, request, is_last) {
                 Ok(response) => {
@@ -112,7 +126,7 @@ impl Transport {
         is_last: bool,
     ) -> Result<Response, FetchError> {
         let caller = Caller {
-            headers: route.headers(way)?,
+            headers: route.headers(address)?,
             is_patient: is_last,
         };
         // What a part must be a part of is only known to the server that said so.
@@ -130,7 +144,8 @@ impl Transport {
             // They would be shown to the source itself later on.
             body.validators = None;
         }
-        if route.has_mirrors() {
+        // The whole of what only a part was asked for is not wanted.
+        if route.has_mirrors() && request.range.is_some() == body.part.is_some() {
             body = begun(body, address)?;
             body.reader = Box::new(Watched {
                 inner: body.reader,
@@ -150,24 +165,30 @@ impl Transport {
 
 impl Fetch for Transport {
     fn open(&self, request: &Request<'_>) -> Result<Response, FetchError> {
-        match self.routes.find(request.url) {
-            Some(route) => self.follow(&route, request),
-            None => self.open_as(request, &Caller::default()),
+        if let Some(route) = self.routes.find(request.url) {
+            return self.follow(&route, request);
         }
+        let url = self.rewritten(request.url);
+        let request = Request {
+            url: &url,
+            ..*request
+        };
+        self.open_as(&request, &Caller::default())
     }
 
     fn size(&self, url: &str) -> Result<Option<u64>, FetchError> {
         let Some(route) = self.routes.find(url) else {
-            return self.size_as(url, &Caller::default());
+            return self.size_as(&self.rewritten(url), &Caller::default());
         };
         let below = route.below(url).unwrap_or_default();
         let mut outcome = Ok(None);
         for way in route.order(below) {
+            let address = self.rewritten(&route.address(way, below));
             let caller = Caller {
-                headers: route.headers(way)?,
+                headers: route.headers(&address)?,
                 is_patient: false,
             };
-            outcome = self.size_as(&route.address(way, below), &caller);
+            outcome = self.size_as(&address, &caller);
             if matches!(outcome, Ok(Some(_))) {
                 break;
             }

@@ -1,5 +1,9 @@
 //! Other servers with the same files stand in for one that fails, and cannot change what is installed.
 
+use std::io::Read as _;
+
+use sysupdate::fetch::{Access, Fetch as _, HttpSettings, Request, Response, Rewrite, Transport};
+
 use super::harness::{Host, Run, app};
 use super::server::{Answer, Server, manifest};
 
@@ -155,4 +159,52 @@ fn native_definitions_have_mirrors_and_a_file_may_be_one() {
     source.answer("/app_1.raw", Answer::status(500));
     host.run(&["-C", "app", "update"]).succeeds();
     assert_eq!(host.read("srv/target/app.raw"), "one");
+}
+
+fn get(transport: &Transport, url: &str) -> String {
+    let Ok(Response::Body(mut body)) = transport.open(&Request::new(url)) else {
+        panic!("no body");
+    };
+    let mut text = String::new();
+    body.reader.read_to_string(&mut text).expect("text");
+    text
+}
+
+#[test]
+fn addresses_are_rewritten_at_the_end_of_a_part() {
+    let (source, mirror) = (Server::new(), Server::new());
+    source.put("/d/f", "source");
+    source.put("/dd/f", "source");
+    mirror.put("/cache/d/f", "mirror");
+    let rule = |from: &str| Rewrite {
+        from: format!("{}{from}", source.base),
+        to: format!("{}/cache/d/", mirror.base),
+    };
+    let transport = Transport::new(HttpSettings::default());
+    let transport = transport.rewriting(vec![rule("/d"), rule("/d/f")]);
+    assert_eq!(get(&transport, &format!("{}/d/f", source.base)), "mirror");
+    assert_eq!(get(&transport, &format!("{}/dd/f", source.base)), "source");
+    // Secrets are the source's own, wherever it is asked for.
+    let access = Access {
+        headers: vec![("X-Key".to_owned(), "hunter2".to_owned())],
+        ..Access::default()
+    };
+    transport.route(&source.base, access);
+    mirror.take_log();
+    source.take_log();
+    assert_eq!(get(&transport, &format!("{}/d/f", source.base)), "mirror");
+    assert_eq!(mirror.take_log()[0].key, None);
+    get(&transport, &format!("{}/dd/f", source.base));
+    assert_eq!(source.take_log()[0].key.as_deref(), Some("hunter2"));
+}
+
+#[test]
+fn a_proxy_of_the_settings_is_asked_for_everything() {
+    let proxy = Server::new();
+    proxy.answer("http://nowhere.example/f", Answer::ok("by proxy"));
+    let transport = Transport::new(HttpSettings {
+        proxy: Some(proxy.base.clone()),
+        ..HttpSettings::default()
+    });
+    assert_eq!(get(&transport, "http://nowhere.example/f"), "by proxy");
 }

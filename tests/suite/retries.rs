@@ -274,6 +274,19 @@ fn a_limit_on_the_rate_is_shared_by_all_bodies() {
 }
 
 #[test]
+fn a_long_wait_is_told() {
+    let server = Server::new();
+    server.publish(&[ONE]);
+    server.first(
+        "/app_1.raw",
+        [Answer::status(503).header("Retry-After", "1")],
+    );
+    let host = Host::with_app(&server);
+    let run = host.update();
+    run.says("/app_1.raw failed with code 503. Trying again in 1.0 s...");
+}
+
+#[test]
 fn an_interrupt_ends_the_waiting() {
     let server = Server::new();
     server.publish(&[ONE]);
