@@ -45,9 +45,10 @@ pub struct HttpSettings {
     pub proxy: Option<String>,
     /// Files with certificates (PEM) that are trusted besides the system's.
     pub ca_files: Vec<PathBuf>,
-    /// A file with our certificate, those that lead to its authority, and its private key (PEM), for servers that ask
-    /// who we are. Nobody else may be able to read it.
+    /// A file with our certificate and those that lead to its authority (PEM), for servers that ask who we are.
     pub client_certificate: Option<PathBuf>,
+    /// The file with its private key (PEM), which nobody else may be able to read; `None` if both are in one file.
+    pub client_key: Option<PathBuf>,
     /// The most that all bodies together may bring, in bytes per second.
     pub limit_rate: Option<NonZeroU64>,
     /// What becomes of failures that may pass.
@@ -68,6 +69,7 @@ impl Default for HttpSettings {
             proxy: None,
             ca_files: Vec::new(),
             client_certificate: None,
+            client_key: None,
             limit_rate: None,
             retry: RetrySettings::default(),
             cancel: Cancel::new(),

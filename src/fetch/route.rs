@@ -136,7 +136,8 @@ impl Routes {
     }
 }
 
-/// Addresses that begin in one way are asked for in another: a mirror of everything, say, in front of all sources.
+/// Addresses that begin in one way are asked for in another: a mirror of everything, say, in front of all sources. Of
+/// several that fit, the longest counts, and what it leads to is not rewritten again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rewrite {
     /// What an address begins with, up to the end of one of its parts.
@@ -153,7 +154,8 @@ impl Rewrite {
             self.to.trim_end_matches('/'),
         );
         let rest = url.strip_prefix(from)?;
-        (rest.is_empty() || rest.starts_with('/')).then(|| format!("{to}{rest}"))
+        let ends = rest.is_empty() || rest.starts_with(['/', '?', '#']);
+        ends.then(|| format!("{to}{rest}"))
     }
 }
 

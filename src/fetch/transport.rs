@@ -34,14 +34,18 @@ impl Transport {
         }
     }
 
-    /// Asks elsewhere for some addresses; the first rule that fits counts.
+    /// Asks elsewhere for some addresses.
     #[must_use]
     pub fn rewriting(self, rewrites: Vec<Rewrite>) -> Self {
         Self { rewrites, ..self }
     }
 
     fn rewritten(&self, url: &str) -> String {
-        let rewritten = self.rewrites.iter().find_map(|rule| rule.apply(url));
+        let fitting = self
+            .rewrites
+            .iter()
+            .filter_map(|rule| Some((rule.from.len(), rule.apply(url)?)));
+        let rewritten = fitting.max_by_key(|(length, _)| *length).map(|(_, to)| to);
         rewritten.unwrap_or_else(|| url.to_owned())
     }
 

@@ -176,12 +176,16 @@ fn addresses_are_rewritten_at_the_end_of_a_part() {
     source.put("/d/f", "source");
     source.put("/dd/f", "source");
     mirror.put("/cache/d/f", "mirror");
-    let rule = |from: &str| Rewrite {
+    let rule = |from: &str, to: String| Rewrite {
         from: format!("{}{from}", source.base),
-        to: format!("{}/cache/d/", mirror.base),
+        to,
     };
     let transport = Transport::new(HttpSettings::default());
-    let transport = transport.rewriting(vec![rule("/d"), rule("/d/f")]);
+    let transport = transport.rewriting(vec![
+        rule("/dd", source.base.clone() + "/dd"),
+        rule("/d", mirror.base.clone() + "/cache/d/"),
+        rule("", "http://127.0.0.1:9".to_owned()),
+    ]);
     assert_eq!(get(&transport, &format!("{}/d/f", source.base)), "mirror");
     assert_eq!(get(&transport, &format!("{}/dd/f", source.base)), "source");
     // Secrets are the source's own, wherever it is asked for.

@@ -136,6 +136,19 @@ fn a_server_that_asks_who_we_are_is_told() {
     is_refused(get(&url, named), "its mode must be 0600");
     fs::set_permissions(&own, fs::Permissions::from_mode(0o600)).expect("set");
     assert_eq!(get(&url, named).as_deref(), Ok("ok"));
+    // In two files, only the key's is a secret.
+    let pem = fs::read_to_string(&own).expect("readable");
+    let (certificate, key) = pem
+        .split_once("-----BEGIN PRIVATE")
+        .expect("a certificate and a key");
+    let public = directory.path().join("client.crt");
+    fs::write(&public, certificate).expect("written");
+    fs::write(&own, format!("-----BEGIN PRIVATE{key}")).expect("written");
+    let apart = |settings: &mut HttpSettings| {
+        named(settings);
+        settings.client_key = settings.client_certificate.replace(public.clone());
+    };
+    assert_eq!(get(&url, apart).as_deref(), Ok("ok"));
 }
 
 #[test]

@@ -65,8 +65,9 @@ pub(super) struct Steady {
     retry: Retry,
     /// What is shown to the server.
     private: HeaderMap,
-    /// When enough had come in last, and how much has since.
+    /// When something came in last.
     since: Instant,
+    /// Bytes that do not make good for a failure yet.
     fresh: u64,
     failed: Option<FetchError>,
     seams: Seams,
@@ -105,10 +106,10 @@ impl Steady {
     fn give(&mut self, bytes: &[u8]) {
         self.given += bytes.len() as u64;
         self.fresh += bytes.len() as u64;
+        self.since = Instant::now();
         if self.fresh >= PROGRESS {
             self.retry.progressed();
             self.fresh = 0;
-            self.since = Instant::now();
         }
         match &mut self.head {
             Some(head) if head.len() + bytes.len() <= COMPARED => head.extend_from_slice(bytes),

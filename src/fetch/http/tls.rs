@@ -24,15 +24,21 @@ pub(super) fn prepared(
         builder = builder.tls_certs_merge(certificates);
     }
     if let Some(path) = &settings.client_certificate {
-        let mode = fs::metadata(path)
-            .map_err(|error| unusable(path, &error.to_string()))?
+        let key = settings.client_key.as_ref().unwrap_or(path);
+        let mode = fs::metadata(key)
+            .map_err(|error| unusable(key, &error.to_string()))?
             .mode();
         if mode & 0o077 != 0 {
             let cause = "others can read the private key in it: its mode must be 0600";
-            return Err(unusable(path, cause));
+            return Err(unusable(key, cause));
         }
-        let identity = Identity::from_pem(&read(path)?)
-            .map_err(|error| unusable(path, &failure::cause(&error)))?;
+        let mut pem = read(path)?;
+        if key != path {
+            pem.push(b'\n');
+            pem.extend(read(key)?);
+        }
+        let identity =
+            Identity::from_pem(&pem).map_err(|error| unusable(path, &failure::cause(&error)))?;
         builder = builder.identity(identity);
     }
     Ok(builder)
