@@ -5,6 +5,7 @@ mod check;
 mod components;
 mod history;
 mod list;
+mod network;
 mod os;
 mod output;
 mod plan;
@@ -32,12 +33,13 @@ use signal_hook::consts::signal::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::compat::Os;
+use crate::definition::config::Config;
 use crate::definition::nearest::nearest;
 use crate::definition::transfer::{BlobSource, Transfer, Verification};
 use crate::definition::{Component, ComponentName, DefinitionError, Loader};
 use crate::error::Error;
 use crate::event::{Event, Reporter as _, Severity, chain};
-use crate::fetch::{Cancel, Fetch, HttpSettings, Transport};
+use crate::fetch::{Cancel, Fetch};
 use crate::host::{Host, parse_environment};
 use crate::install::Executor;
 use crate::install::lock::Lock;
@@ -468,18 +470,21 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         directory: settings.definitions.as_deref(),
         transfer_source: settings.transfer_source.as_deref(),
     };
-    let defaults = HttpSettings::default();
-    let transport: Arc<dyn Fetch> = Arc::new(
-        Transport::new(HttpSettings {
-            connect_timeout: settings.network_timeout.unwrap_or(defaults.connect_timeout),
-            stall_window: settings.network_timeout.unwrap_or(defaults.stall_window),
-            limit_rate: settings.limit_rate,
-            retry: settings.retry,
-            cancel: cancel.clone(),
-            ..defaults
-        })
-        .telling(Arc::<Narrator>::clone(&narrator)),
-    );
+    let config = match Config::load(&root, &*narrator) {
+        Ok(config) => config,
+        Err(error) => {
+            narrator.error(&chain(&error));
+            return Exit::Failure;
+        }
+    };
+    let transport: Arc<dyn Fetch> = Arc::new(network::transport(
+        &config.network,
+        settings,
+        &root,
+        &cancel,
+        &narrator,
+    ));
+    let peeks = config.compat.peek.as_ref().is_none_or(|peek| peek.value);
     let fields = match &settings.for_os_release {
         None => host.os_release.clone().unwrap_or_default(),
         Some(file) => match os_release(file) {
@@ -511,7 +516,7 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
             fetch: &*transport,
             credentials: settings.credentials.as_deref(),
             os: &os,
-            peek: (settings.reach == Reach::Online).then_some(&transport),
+            peek: (settings.reach == Reach::Online && peeks).then_some(&transport),
         },
         executor: Executor {
             root: &root,
@@ -519,7 +524,7 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
             reporter: &narrator,
             cancel: &cancel,
             durability: settings.durability,
-            jobs: settings.jobs,
+            jobs: network::jobs(&config.network, settings),
         },
         reporter: &narrator,
     };

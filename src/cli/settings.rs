@@ -21,7 +21,6 @@ use crate::definition::ComponentName;
 use crate::definition::transfer::Verification;
 use crate::definition::value;
 use crate::event::Severity;
-use crate::fetch::RetrySettings;
 use crate::host::TemporaryDirectories;
 use crate::install::lock::Patience;
 use crate::inventory::remote::Freshness;
@@ -32,7 +31,7 @@ use crate::verify::memory::Acceptance;
 /// How long another run is waited for without `--wait=`: a timer and an operator may well meet.
 const WAIT: Duration = Duration::from_secs(120);
 /// Downloads at a time without `--jobs=`.
-const JOBS: usize = 8;
+pub(super) const JOBS: usize = 8;
 
 /// What a run was asked for, apart from the verb.
 #[derive(Debug)]
@@ -47,12 +46,12 @@ pub(super) struct Settings {
     pub(super) reach: Reach,
     pub(super) activation: ActivationRequest,
     pub(super) patience: Patience,
-    pub(super) jobs: usize,
+    pub(super) jobs: Option<usize>,
     pub(super) progress: Option<File>,
     pub(super) notify: Option<String>,
     pub(super) limit_rate: Option<NonZeroU64>,
     pub(super) network_timeout: Option<Duration>,
-    pub(super) retry: RetrySettings,
+    pub(super) retry_delay: Option<Duration>,
     pub(super) json: JsonFormat,
     pub(super) legend: Legend,
     pub(super) reasons: Reasons,
@@ -187,10 +186,10 @@ impl Settings {
                 .wait
                 .as_deref()
                 .map_or(Ok(Patience::For(WAIT)), patience)?,
-            jobs: args.jobs.unwrap_or(JOBS).max(1),
+            jobs: args.jobs,
             limit_rate: args.limit_rate.as_deref().map_or(Ok(None), rate)?,
             network_timeout: args.network_timeout.map(Duration::from_secs),
-            retry: retry(args),
+            retry_delay: args.retry_delay.map(Duration::from_millis),
             progress: args.progress_fd.as_deref().map(progress).transpose()?,
             notify: env::var("NOTIFY_SOCKET").ok(),
             json,
@@ -218,16 +217,6 @@ impl Settings {
             command: args.words.join(" "),
             user: user(),
         })
-    }
-}
-
-fn retry(args: &Args) -> RetrySettings {
-    let default = RetrySettings::default();
-    RetrySettings {
-        first_delay: args
-            .retry_delay
-            .map_or(default.first_delay, Duration::from_millis),
-        ..default
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Network {
     pub client_certificate: Option<Located<PathBuf>>,
     /// Its key (PEM).
     pub client_key: Option<Located<PathBuf>>,
-    /// Where URLs lead instead, in the order of the file; see [`Self::rewrite`].
+    /// Where URLs lead instead, in the order of the file.
     pub rewrites: Vec<Located<Rewrite>>,
     /// The bandwidth of all downloads together, in bytes per second.
     pub limit_rate: Option<Located<u64>>,
@@ -72,23 +72,6 @@ pub struct Rewrite {
     pub from: String,
     /// What it begins with instead.
     pub to: String,
-}
-
-impl Network {
-    /// Where `url` leads instead, by the longest prefix that fits; `None` when none does. A prefix ends where a part of the
-    /// URL ends: `https://a.example` does not fit `https://a.example.org`. What it leads to is not rewritten again.
-    #[must_use]
-    pub fn rewrite(&self, url: &str) -> Option<String> {
-        let fitting = self.rewrites.iter().filter_map(|rewrite| {
-            let rest = url.strip_prefix(&rewrite.value.from)?;
-            let ends = rewrite.value.from.ends_with('/')
-                || rest.is_empty()
-                || rest.starts_with(['/', '?', '#']);
-            ends.then_some((rewrite.value.from.len(), rest, &rewrite.value.to))
-        });
-        let (_, rest, to) = fitting.max_by_key(|(length, _, _)| *length)?;
-        Some(format!("{to}{rest}"))
-    }
 }
 
 impl Config {
@@ -519,25 +502,6 @@ peek = true
         let garbage = Config::parse(b"\xff", Path::new("x")).expect_err("no UTF-8");
         assert_eq!(garbage.to_string(), "x:1:1: the text is not UTF-8\n  ");
     }
-
-    #[test]
-    fn the_longest_prefix_that_ends_with_a_part_is_rewritten_once() {
-        let text = "[network.rewrites]\n\"https://a.example\" = \"https://b.example\"\n\
-                    \"https://a.example/x/\" = \"https://c.example/\"\n\"https://b.example\" = \"https://d.example\"";
-        let network = parse(text).expect("it is right").network;
-        for (url, wanted) in [
-            ("https://a.example/y", Some("https://b.example/y")),
-            ("https://a.example", Some("https://b.example")),
-            ("https://a.example?q", Some("https://b.example?q")),
-            ("https://a.example/x/y", Some("https://c.example/y")),
-            ("https://a.example/xy", Some("https://b.example/xy")),
-            ("https://a.example.org/x", None),
-            ("http://a.example/x", None),
-        ] {
-            assert_eq!(network.rewrite(url).as_deref(), wanted, "{url}");
-        }
-    }
-
     #[test]
     fn the_first_file_counts_and_an_empty_one_is_a_mask() {
         let directory = tempfile::tempdir().expect("a directory");

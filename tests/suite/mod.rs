@@ -3,6 +3,7 @@
 mod attacks;
 mod choices;
 mod components;
+mod config;
 mod conflicts;
 mod examples;
 mod faults;
