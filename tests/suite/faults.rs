@@ -31,6 +31,15 @@ impl Object {
         }
     }
 
+    /// A manifest that its signature does not fit is fetched once more, with its signature: they may have been replaced
+    /// between the two requests. A payload whose digest is wrong is an error.
+    fn refetched(self) -> Once {
+        match self {
+            Self::Manifest | Self::Signature => Once::Healed,
+            Self::Payload => Once::Fatal,
+        }
+    }
+
     /// What is told of contents that are not what was published.
     fn mismatch(self) -> &'static str {
         match self {
@@ -54,7 +63,7 @@ struct Fault {
     name: &'static str,
     /// What it answers instead of the right bytes, one after the other; the last one stays.
     answers: fn(&[u8]) -> Vec<Answer>,
-    once: Once,
+    once: fn(Object) -> Once,
     /// What is told when it stays.
     says: fn(Object) -> &'static str,
     /// Whether it makes sense for that file.
@@ -65,7 +74,7 @@ impl Fault {
     const fn new(
         name: &'static str,
         answers: fn(&[u8]) -> Vec<Answer>,
-        once: Once,
+        once: fn(Object) -> Once,
         says: fn(Object) -> &'static str,
     ) -> Self {
         Self {
@@ -80,6 +89,14 @@ impl Fault {
     const fn only(self, fits: fn(Object) -> bool) -> Self {
         Self { fits, ..self }
     }
+}
+
+fn healed(_: Object) -> Once {
+    Once::Healed
+}
+
+fn fatal(_: Object) -> Once {
+    Once::Fatal
 }
 
 fn ranged(bytes: &[u8]) -> Answer {
@@ -106,76 +123,73 @@ const FAULTS: &[Fault] = &[
     Fault::new(
         "no answer",
         |_| vec![Answer::garbage("")],
-        Once::Healed,
+        healed,
         |_| "Transfer failed",
     ),
     Fault::new(
         "another protocol",
         |_| vec![Answer::garbage("SSH-2.0-x\r\n\r\n")],
-        Once::Healed,
+        healed,
         |_| "Transfer failed",
     ),
     Fault::new(
         "silence",
         |_| vec![Answer::silent()],
-        Once::Healed,
+        healed,
         |_| "no answer for",
     ),
     Fault::new(
         "headers without end",
         |_| vec![Answer::endless_head()],
-        Once::Healed,
+        healed,
         |_| "Transfer failed",
     ),
     Fault::new(
         "broken off before the first byte",
         |bytes| vec![ranged(bytes).short(0)],
-        Once::Healed,
+        healed,
         |_| "Transferred a partial file",
     ),
     Fault::new(
         "broken off in the middle",
         |bytes| vec![half(bytes), ranged(bytes).short(0)],
-        Once::Healed,
+        healed,
         |_| "Transferred a partial file",
     ),
     Fault::new(
         "stalled in the middle",
         |bytes| vec![ranged(bytes).stalled(bytes.len() / 2)],
-        Once::Healed,
+        healed,
         |_| "stalled: fewer than",
     ),
     Fault::new(
         "dripping",
         |bytes| vec![ranged(bytes).dripping()],
-        Once::Healed,
+        healed,
         |_| "stalled: fewer than",
     ),
     Fault::new(
         "cut off without a word",
         |bytes| vec![Answer::ok(&bytes[..bytes.len() / 2]).unannounced()],
-        Once::Fatal,
+        Object::refetched,
         Object::mismatch,
-    )
-    .only(|object| object != Object::Signature),
+    ),
     Fault::new(
         "other bytes",
         |bytes| vec![Answer::ok(other(bytes))],
-        Once::Fatal,
+        Object::refetched,
         Object::mismatch,
-    )
-    .only(|object| object != Object::Signature),
+    ),
     Fault::new(
         "a length that is too small",
         |bytes| vec![Answer::ok(bytes).header("Content-Length", "70")],
-        Once::Fatal,
+        Object::refetched,
         Object::mismatch,
-    )
-    .only(|object| object != Object::Signature),
+    ),
     Fault::new(
         "a length that is too large",
         |bytes| vec![ranged(bytes).header("Content-Length", "9999999")],
-        Once::Healed,
+        healed,
         |object| match object {
             // The server itself says that nothing follows.
             Object::Payload => "was replaced while it was read",
@@ -185,7 +199,7 @@ const FAULTS: &[Fault] = &[
     Fault::new(
         "bytes without end",
         |bytes| vec![Answer::ok(bytes).endless()],
-        Once::Fatal,
+        fatal,
         |object| match object {
             Object::Manifest => "larger than 64 MiB",
             _ => "Failed to retrieve signature file",
@@ -195,7 +209,7 @@ const FAULTS: &[Fault] = &[
     Fault::new(
         "a bomb",
         |_| vec![Answer::ok(bomb())],
-        Once::Fatal,
+        fatal,
         |object| match object {
             Object::Manifest => "larger than 64 MiB",
             Object::Signature => "Failed to retrieve signature file",
@@ -205,56 +219,56 @@ const FAULTS: &[Fault] = &[
     Fault::new(
         "redirects in a circle",
         |_| vec![Answer::redirect(302, "/circle")],
-        Once::Fatal,
+        fatal,
         |_| "Number of redirects hit maximum amount",
     ),
     Fault::new(
         "a redirect to a file",
         |_| vec![Answer::redirect(302, "file:///etc/passwd")],
-        Once::Fatal,
+        fatal,
         |_| "Unsupported protocol",
     ),
     Fault::new(
         "a redirect to another scheme",
         |_| vec![Answer::redirect(307, "ftp://127.0.0.1/x")],
-        Once::Fatal,
+        fatal,
         |_| "Unsupported protocol",
     ),
     Fault::new(
         "a redirect that has expired",
         |_| vec![Answer::redirect(302, "/expired")],
-        Once::Fatal,
+        fatal,
         |_| "failed with code 403",
     ),
     Fault::new(
         "403",
         |_| vec![Answer::status(403)],
-        Once::Fatal,
+        fatal,
         |_| "failed with code 403",
     ),
     Fault::new(
         "500",
         |_| vec![Answer::status(500)],
-        Once::Healed,
+        healed,
         |_| "failed with code 500",
     ),
     Fault::new(
         "429 for a moment",
         |_| vec![Answer::status(429).header("Retry-After", "0")],
-        Once::Healed,
+        healed,
         |_| "failed with code 429",
     ),
     Fault::new(
         "503 for an hour",
         |_| vec![Answer::status(503).header("Retry-After", "3600")],
-        Once::Fatal,
+        fatal,
         |_| "failed with code 503",
     ),
     // What follows is answered to the request for the rest of a payload that broke off.
     Fault::new(
         "everything instead of the rest",
         |bytes| vec![half(bytes), Answer::ok(other(bytes))],
-        Once::Healed,
+        healed,
         |_| "does not match expected checksum",
     )
     .only(|object| object == Object::Payload),
@@ -264,7 +278,7 @@ const FAULTS: &[Fault] = &[
             let changed = Answer::ok(other(bytes)).unconditional();
             vec![half(bytes), changed.header("ETag", "\"b\"")]
         },
-        Once::Healed,
+        healed,
         |_| "does not match expected checksum",
     )
     .only(|object| object == Object::Payload),
@@ -276,7 +290,7 @@ const FAULTS: &[Fault] = &[
                 Answer::ok(other(bytes)).mislabelled("bytes 0-9/10"),
             ]
         },
-        Once::Healed,
+        healed,
         |_| "does not match expected checksum",
     )
     .only(|object| object == Object::Payload),
@@ -286,14 +300,14 @@ const FAULTS: &[Fault] = &[
             let shifted = ranged(&other(bytes)).unconditional();
             vec![half(bytes), shifted]
         },
-        Once::Healed,
+        healed,
         |_| "does not match expected checksum",
     )
     .only(|object| object == Object::Payload),
     Fault::new(
         "no such part",
         |bytes| vec![half(bytes), ranged(&other(bytes)).refusing_ranges()],
-        Once::Healed,
+        healed,
         |_| "does not match expected checksum",
     )
     .only(|object| object == Object::Payload),
@@ -396,16 +410,13 @@ impl Case {
         if begin.elapsed() > Duration::from_secs(60) {
             return Err(format!("it took {:?}", begin.elapsed()));
         }
-        let says = (self.fault.says)(self.object);
-        // A manifest that does not go with its signature is fetched once more, with it.
-        let mismatched = self.object == Object::Manifest && says == self.object.mismatch();
-        let healed = self.fault.once == Once::Healed || mismatched;
-        if self.repair == Repair::SameRun && healed {
+        if (self.repair, (self.fault.once)(self.object)) == (Repair::SameRun, Once::Healed) {
             if run.code != Some(0) {
                 return Err(format!("it was not healed: {run:#?}"));
             }
             return scene.new_stands();
         }
+        let says = (self.fault.says)(self.object);
         if run.code != Some(1) || !run.stdout.is_empty() || !run.stderr.contains(says) {
             return Err(format!("no '{says}' in {run:#?}"));
         }
