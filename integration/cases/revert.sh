@@ -54,7 +54,9 @@ run 3 update -A
 expect 'version of the running service' 3 "$(version_running hello)"
 extension hello 4
 publish hello
-run 0 update -A
+run 1 update -A
+expect_match 'the message' 'accept-manifest' "$stderr"
+run 0 update -A --accept-manifest
 expect 'version of the running service' 4 "$(version_running hello)"
 
 say 'a service that cannot start at all is noticed without any check'
