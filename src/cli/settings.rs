@@ -115,16 +115,7 @@ pub(super) struct Talk {
 
 impl Settings {
     pub(super) fn read(args: &Args) -> Result<Self, UsageError> {
-        let selection = match &args.component {
-            _ if args.component_all => Selection::All,
-            _ if args.component_suggested => Selection::Suggested,
-            None => Selection::One(ComponentName::Default),
-            Some(name) if name.is_empty() => Selection::One(ComponentName::Default),
-            Some(name) => Selection::One(
-                name.parse()
-                    .map_err(|error| UsageError::new(format!("{error}")))?,
-            ),
-        };
+        let selection = selection(args)?;
         let json = match &args.json {
             None => JsonFormat::Off,
             Some(text) => text.parse()?,
@@ -218,6 +209,19 @@ impl Settings {
             user: user(),
         })
     }
+}
+
+fn selection(args: &Args) -> Result<Selection, UsageError> {
+    Ok(match &args.component {
+        _ if args.component_all => Selection::All,
+        _ if args.component_suggested => Selection::Suggested,
+        None => Selection::One(ComponentName::Default),
+        Some(name) if name.is_empty() => Selection::One(ComponentName::Default),
+        Some(name) => Selection::One(
+            name.parse()
+                .map_err(|error| UsageError::new(format!("{error}")))?,
+        ),
+    })
 }
 
 /// Who is behind this process: the user that sudo or pkexec names, else the number of the effective one.
