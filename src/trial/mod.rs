@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 use crate::activate::health::{self, Health, Watch};
 use crate::activate::system::{SystemError, SystemManager};
-use crate::activate::{self, ActivateError};
+use crate::activate::{self, ActivateError, Failure};
 use crate::definition::ComponentKey;
 use crate::definition::transfer::ActivationMode;
 use crate::event::{Event, Reporter, Severity, chain};
@@ -512,6 +512,18 @@ impl Conductor<'_> {
             staged,
             ..Ended::default()
         };
+        // Whoever cannot be asked says nothing against a version.
+        if let Err(source @ SystemError::Connect(_)) = self.system.version() {
+            let failure = Failure::Manager {
+                operation: "ask",
+                object: "systemd".to_owned(),
+                source,
+            };
+            let failures = vec![ActivateError::Failed {
+                failures: vec![failure],
+            }];
+            return Ok(Ended { failures, ..ended });
+        }
         let change = Change::of(self.look(), &record.members, Direction::Forward);
         let blame = match activate::confirm(&change.plan, self.system, self.reporter) {
             Ok(()) => Blame::default(),
