@@ -83,7 +83,7 @@ impl Change {
                 let Some(entry) = extension(part) else {
                     continue;
                 };
-                let (old, new) = images(part, direction);
+                let (old, new) = images(look.root, part, direction);
                 let old = old.and_then(|path| contents(look, path, &entry));
                 let new = new.and_then(|path| contents(look, path, &entry));
                 if let Some(new) = &new {
@@ -316,10 +316,18 @@ fn extension(part: &Part) -> Option<Entry> {
         .or_else(|| ExtensionKind::entry(&part.target))
 }
 
-/// The image that is left and the one that is gone to. A file on its way may still have its pending name.
-fn images(part: &Part, direction: Direction) -> (Option<&Path>, Option<&Path>) {
+/// The image that is left and the one that is gone to. A file on its way may have its pending name still, or again.
+fn images<'p>(
+    root: &Root,
+    part: &'p Part,
+    direction: Direction,
+) -> (Option<&'p Path>, Option<&'p Path>) {
     let before = part.link.as_ref().and_then(|link| link.before.as_deref());
-    let target = Some(part.target.as_path());
+    let pending = part.pending.as_deref();
+    let target = match pending.filter(|_| root.stat(&part.target).is_err()) {
+        Some(pending) => Some(pending),
+        None => Some(part.target.as_path()),
+    };
     match direction {
         Direction::Forward => (before, target),
         Direction::Back => (target, before),

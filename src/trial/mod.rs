@@ -149,8 +149,8 @@ impl Conductor<'_> {
         }
     }
 
-    /// Puts the record on disk: after this, links may move. What an earlier run has staged stays on record, unless its
-    /// component is on trial again.
+    /// Puts the record on disk: after this, links may move. What an earlier run has staged, or could not end, stays on
+    /// record, unless its component is on trial again.
     ///
     /// # Errors
     /// When the record cannot be written, or an earlier trial's cannot be read.
@@ -162,14 +162,18 @@ impl Conductor<'_> {
                     .iter()
                     .any(|own| own.component == member.component)
             };
+            // Whoever has a verdict is back where it was; on record with the others it would be switched to again.
             let kept: Vec<Member> = earlier
                 .members
                 .into_iter()
-                .filter(|member| is_staged(member) && !again(member))
+                .filter(|member| member.verdict.is_none() && !again(member))
                 .collect();
             record.members.extend(kept);
         }
         record.failed_before = self.failed_units();
+        // Now, not once the links have moved: a boot in between would start the new version's units.
+        let change = Change::of(self.look(), &record.members, Direction::Forward);
+        record.up_before = change.up(self.system).into_iter().collect();
         record::write(self.root, &record)?;
         Ok(record)
     }
@@ -208,7 +212,7 @@ impl Conductor<'_> {
             return Ok(ended);
         }
         let change = Change::of(self.look(), &record.members, Direction::Forward);
-        if record.phase == Phase::Switching || record.phase == Phase::Staged {
+        if record.phase == Phase::Staged {
             record.up_before = change.up(self.system).into_iter().collect();
         }
         self.advance(&mut record, &ended.staged, Phase::Activating)?;
@@ -333,6 +337,8 @@ impl Conductor<'_> {
             let mut alone = record.clone();
             alone.members = vec![member];
             self.advance(&mut alone, &ended.staged, Phase::Switching)?;
+            // Its end must leave what is staged on record.
+            alone.members.extend_from_slice(&ended.staged);
             let one = self.finish_switch(alone, Ended::default())?;
             ended.healthy.extend(one.healthy);
             ended.reverted.extend(one.reverted);
@@ -427,12 +433,17 @@ impl Conductor<'_> {
                 }
             }
             Phase::Reverting => {
-                for member in &record.members {
+                let (staged, back): (Vec<_>, Vec<_>) =
+                    record.members.into_iter().partition(is_staged);
+                for member in &back {
                     self.undo(member)?;
                 }
-                record::clear(self.root)?;
-                ended.reverted = record.members;
-                return Ok(ended);
+                ended.reverted = back;
+                record.members = staged;
+                if record.members.is_empty() {
+                    record::clear(self.root)?;
+                    return Ok(ended);
+                }
             }
             Phase::Activating | Phase::Checking | Phase::Staged => {}
         }
@@ -534,6 +545,10 @@ impl Conductor<'_> {
                 failures: blame.passing,
                 ..ended
             });
+        }
+        if blame.members.len() > 1 {
+            // The boot's merge may have failed as a whole.
+            return self.one_by_one(record, ended);
         }
         self.judge(record, ended, blame, &change)
     }
