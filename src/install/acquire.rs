@@ -222,13 +222,19 @@ fn acquire(
     };
     let mut first = transfer.attempt(found);
     // Each time a mirror has been given up: what has come is gone on with at the next.
-    while let (Err(failure), Origin::Remote { url, sha256 }) = (&first, &origin)
-        && matches!(&failure.error, AcquireError::Fetch(error) if error.is_transient())
+    while let (
+        Err(Failure {
+            error: AcquireError::Fetch(error),
+            ..
+        }),
+        Origin::Remote { url, sha256 },
+    ) = (&first, &origin)
+        && error.is_transient()
         && executor.fetch.has_alternative(url)
     {
         executor.reporter.report(&Event::Message(
             Severity::Warning,
-            format!("{} Going on with the next mirror...", failure.told()),
+            format!("{error} Going on with the next mirror..."),
         ));
         let directory = root.directory(parent).ok();
         first =
@@ -271,15 +277,6 @@ fn acquire(
     Ok(Verified {
         path: directory.path().join(pending),
     })
-}
-
-impl Failure {
-    fn told(&self) -> String {
-        match &self.error {
-            AcquireError::Fetch(error) => error.to_string(),
-            error => error.to_string(),
-        }
-    }
 }
 
 /// The way of one artifact into its partial file.
