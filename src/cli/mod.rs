@@ -485,17 +485,13 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         &narrator,
     ));
     let peeks = config.compat.peek.as_ref().is_none_or(|peek| peek.value);
-    let fields = match &settings.for_os_release {
-        None => host.os_release.clone().unwrap_or_default(),
-        Some(file) => match os_release(file) {
-            Ok(fields) => fields,
-            Err(text) => {
-                narrator.error(&text);
-                return Exit::Failure;
-            }
-        },
+    let os = match target_os(settings, &host) {
+        Ok(os) => os,
+        Err(text) => {
+            narrator.error(&text);
+            return Exit::Failure;
+        }
     };
-    let os = Os::new(fields, host.architecture.clone());
     let policy = Policy {
         keyring: settings.keyring.clone(),
         freshness: settings.freshness,
@@ -579,6 +575,15 @@ fn verification<'a>(transfers: impl IntoIterator<Item = &'a Transfer>) -> &'stat
         (false, true) => "minisign",
         (true, true) => "openpgp and minisign",
     }
+}
+
+/// The operating system that images have to fit: this one, or that of `--for-os-release=`.
+fn target_os(settings: &Settings, host: &Host) -> Result<Os, String> {
+    let fields = match &settings.for_os_release {
+        None => host.os_release.clone().unwrap_or_default(),
+        Some(file) => os_release(file)?,
+    };
+    Ok(Os::new(fields, host.architecture.clone()))
 }
 
 /// The fields of the os-release file of another operating system.

@@ -106,7 +106,7 @@ pub fn write(root: &Root, component: &ComponentKey, marks: &Marks) -> Result<(),
 /// Reads the record, changes it, and writes it back if that changed anything.
 ///
 /// # Errors
-/// Those of [`read`] and [`write`].
+/// Those of [`read()`] and [`write()`].
 pub fn change(
     root: &Root,
     component: &ComponentKey,

@@ -1,7 +1,7 @@
 //! What each source has shown to this host, below /var/lib/sysupdate/seen: one file per manifest URL, way of
 //! authentication and patterns, readable by everybody, so that a look at a source by anybody is judged by it.
 //!
-//! Owns the files. What follows from them is decided in [`memory`]. A file is only written when something has changed. It
+//! Owns the files. What follows from them is decided in [`crate::verify::memory`]. A file is only written when something has changed. It
 //! lies in the root of the run, as everything does that the run decides upon.
 
 use std::ffi::OsString;

@@ -1,6 +1,6 @@
 //! A plan for people and for later: what `plan` prints, and what `apply` carries out or refuses.
 //!
-//! Values only. What [`Document::changes_since`] compares is what is acted upon; reasons and forecasts are for reading.
+//! Values only. What [`ComponentPlan::changes_since`] compares is what is acted upon; reasons and forecasts are for reading.
 
 use serde::{Deserialize, Serialize};
 

@@ -88,7 +88,7 @@ pub fn minisign(root: &Root, files: &[PathBuf], threshold: usize) -> Result<Publ
 /// Loads the minisign keys of the first of these files that exists.
 ///
 /// # Errors
-/// When there is none, or as [`minisign`].
+/// When there is none, or as [`minisign()`].
 pub fn usual(root: &Root, files: &[PathBuf], threshold: usize) -> Result<PublicKeys, KeysError> {
     let exists = |file: &&PathBuf| {
         // One that cannot be looked at is not passed over: the reading says why.

@@ -192,17 +192,17 @@ impl Machine {
     }
 
     pub(super) fn resume(&self) -> Option<Ended> {
-        self.with(|conductor| conductor.resume())
+        self.with(|conductor: &Conductor<'_>| conductor.resume())
             .expect("a trial that can be conducted")
     }
 
     pub(super) fn at_boot(&self) -> Ended {
-        self.with(|conductor| conductor.at_boot())
+        self.with(|conductor: &Conductor<'_>| conductor.at_boot())
             .expect("a trial that can be conducted")
     }
 
     pub(super) fn activate_staged(&self) -> Option<Ended> {
-        self.with(|conductor| conductor.activate_staged())
+        self.with(|conductor: &Conductor<'_>| conductor.activate_staged())
             .expect("a trial that can be conducted")
     }
 
@@ -376,15 +376,12 @@ impl Manager {
         let merged = self.merged.borrow();
         let content = merged.as_ref().and_then(|merged| merged.get(name));
         let mut running = self.running.borrow_mut();
-        match content {
-            Some(content) => {
-                running.insert(unit.to_owned(), content.clone());
-                JobResult::Done
-            }
-            None => {
-                running.remove(unit);
-                JobResult::Failed
-            }
+        if let Some(content) = content {
+            running.insert(unit.to_owned(), content.clone());
+            JobResult::Done
+        } else {
+            running.remove(unit);
+            JobResult::Failed
         }
     }
 
