@@ -56,6 +56,8 @@ struct Own {
     touched: BTreeSet<String>,
     /// Those that its image ships.
     shipped: BTreeSet<String>,
+    /// Those that its image ships no more.
+    gone: BTreeSet<String>,
 }
 
 /// What a host's images and service manager are asked with.
@@ -144,6 +146,14 @@ impl Change {
             .collect()
     }
 
+    /// The units that a member's new version does not ship any more, unless another member ships them now.
+    pub(super) fn gone_of(&self, index: usize) -> Vec<String> {
+        let gone = self.members[index].gone.iter();
+        gone.filter(|unit| self.owners(unit).is_empty())
+            .cloned()
+            .collect()
+    }
+
     /// What is watched of a member. What it ships is watched as far as it runs; a time is taken for that where the
     /// definition gives none.
     pub(super) fn watch(&self, index: usize, member: &Member, system: &dyn SystemManager) -> Watch {
@@ -192,7 +202,7 @@ pub(super) fn forecast(look: Look<'_>, member: &Member) -> Forecast {
         why: "not part of the new version".to_owned(),
     });
     Forecast {
-        merge: change.plan.merge.iter().map(ToString::to_string).collect(),
+        merge: change.plan.merge.iter().map(|kind| word(*kind)).collect(),
         units: restart.chain(reload).chain(stop).collect(),
         later: change
             .plan
@@ -202,6 +212,14 @@ pub(super) fn forecast(look: Look<'_>, member: &Member) -> Forecast {
             .cloned()
             .collect(),
         reboot: !change.plan.reboot.is_empty(),
+    }
+}
+
+/// The word of the plan's document.
+fn word(kind: ExtensionKind) -> String {
+    match kind {
+        ExtensionKind::Sysext => "sysext".to_owned(),
+        ExtensionKind::Confext => "confext".to_owned(),
     }
 }
 
@@ -274,6 +292,7 @@ fn apply(
     let units = instances(look, &effect.unit);
     let (list, choice) = match effect.verb {
         Touch::Stop => {
+            own.gone.extend(units.iter().cloned());
             gone.extend(units);
             return;
         }

@@ -245,6 +245,9 @@ impl Conductor<'_> {
         }
         for (index, member) in record.members.iter_mut().enumerate() {
             member.verdict = blame.members.remove(&index);
+            if member.verdict.is_none() {
+                self.stop_gone(&change.gone_of(index));
+            }
         }
         let (failed, healthy): (Vec<_>, Vec<_>) = record
             .members
@@ -253,7 +256,6 @@ impl Conductor<'_> {
         ended.healthy = healthy;
         record.members = failed;
         if record.members.is_empty() {
-            self.stop_gone(&change.gone);
             self.close(&record, &ended.staged)?;
             return Ok(ended);
         }

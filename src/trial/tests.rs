@@ -1,5 +1,6 @@
 //! Trials on a [`machine`]: where the links lead, what runs, what is marked and what stays on record afterwards.
 
+mod images;
 mod machine;
 
 use std::panic::AssertUnwindSafe;

@@ -177,49 +177,52 @@ impl Machine {
         self.light(OUT, OUT);
     }
 
-    pub(super) fn with<T>(&self, act: impl FnOnce(&Conductor<'_>) -> T) -> T {
-        let boot = self.boot.borrow().clone();
-        act(&Conductor {
+    fn boot(&self) -> String {
+        self.boot.borrow().clone()
+    }
+
+    fn conductor<'a>(&'a self, boot: &'a str) -> Conductor<'a> {
+        Conductor {
             root: &self.root,
             system: &self.manager,
             reporter: &self.talk,
             durability: Durability::Unsynced,
             cancel: &self.cancel,
-            boot: Some(&boot),
+            boot: Some(boot),
             architecture: Some("x86-64"),
             now: || "2026-01-01T00:00:00Z".to_owned(),
-        })
+        }
     }
 
     pub(super) fn resume(&self) -> Option<Ended> {
-        self.with(|conductor: &Conductor<'_>| conductor.resume())
-            .expect("a trial that can be conducted")
+        let ended = self.conductor(&self.boot()).resume();
+        ended.expect("a trial that can be conducted")
     }
 
     pub(super) fn at_boot(&self) -> Ended {
-        self.with(|conductor: &Conductor<'_>| conductor.at_boot())
-            .expect("a trial that can be conducted")
+        let ended = self.conductor(&self.boot()).at_boot();
+        ended.expect("a trial that can be conducted")
     }
 
     pub(super) fn activate_staged(&self) -> Option<Ended> {
-        self.with(|conductor: &Conductor<'_>| conductor.activate_staged())
-            .expect("a trial that can be conducted")
+        let ended = self.conductor(&self.boot()).activate_staged();
+        ended.expect("a trial that can be conducted")
     }
 
     /// A whole run as the command line does it: on record, switched, conducted.
     pub(super) fn run(&self, members: &[Member]) -> Result<Ended, TrialError> {
-        self.with(|conductor| {
-            let record = conductor.begin(self.record(members, Phase::Switching))?;
-            for member in members {
-                super::super::links::forward(&self.root, member, Durability::Unsynced)
-                    .expect("a switch");
-            }
-            conductor.conduct(record)
-        })
+        let boot = self.boot();
+        let conductor = self.conductor(&boot);
+        let record = conductor.begin(self.record(members, Phase::Switching))?;
+        for member in members {
+            super::super::links::forward(&self.root, member, Durability::Unsynced)
+                .expect("a switch");
+        }
+        conductor.conduct(record)
     }
 
     pub(super) fn record(&self, members: &[Member], phase: Phase) -> Record {
-        let boot = Some(self.boot.borrow().clone());
+        let boot = Some(self.boot());
         Record {
             phase,
             up_before: members
