@@ -73,29 +73,42 @@ pub fn watch(
         let text = format!("Watching the units for {} s.", limit.as_secs());
         reporter.report(&Event::Message(Severity::Info, text));
     }
+    watch_every(INTERVAL, watches, failed_before, system, wants_out)
+}
+
+fn watch_every(
+    interval: Duration,
+    watches: &[Watch],
+    failed_before: &BTreeSet<String>,
+    system: &dyn SystemManager,
+    wants_out: &dyn Fn() -> bool,
+) -> Health {
     let mut observer = Observer {
         system,
         failed_before,
         first: BTreeMap::new(),
         findings: BTreeMap::new(),
     };
+    // Each has its own time: what happens afterwards is not this version's trial.
+    let mut open: BTreeSet<usize> = (0..watches.len()).collect();
     let started = Instant::now();
-    loop {
+    while !open.is_empty() {
         let elapsed = started.elapsed();
-        let last = elapsed >= limit;
-        for (index, watch) in watches.iter().enumerate() {
-            // Each has its own time: what happens afterwards is not this version's trial.
-            if elapsed <= watch.settle || last {
-                observer.look(index, watch, elapsed >= watch.settle);
-            }
-        }
+        open.retain(|index| {
+            let watch = &watches[*index];
+            let at_end = elapsed >= watch.settle;
+            let sick = observer.look(*index, watch, at_end);
+            !at_end && !sick
+        });
         if wants_out() {
             return Health::Interrupted;
         }
-        if last || observer.findings.len() == watches.len() {
-            break;
+        let left = open
+            .iter()
+            .map(|index| watches[*index].settle.saturating_sub(elapsed));
+        if let Some(next) = left.min() {
+            std::thread::sleep(interval.min(next));
         }
-        std::thread::sleep(INTERVAL.min(limit.saturating_sub(elapsed)));
     }
     for (index, watch) in watches.iter().enumerate() {
         if wants_out() {
@@ -130,11 +143,8 @@ struct Observer<'a> {
 }
 
 impl Observer<'_> {
-    /// Looks at the units of one watch; `at_end`: those that are required must be up now.
-    fn look(&mut self, index: usize, watch: &Watch, at_end: bool) {
-        if self.findings.contains_key(&index) {
-            return;
-        }
+    /// Looks at the units of one watch; `at_end`: those that are required must be up now. Whether something is wrong.
+    fn look(&mut self, index: usize, watch: &Watch, at_end: bool) -> bool {
         let mut findings = Vec::new();
         for unit in watch.required.union(&watch.shipped) {
             let required = watch.required.contains(unit);
@@ -158,9 +168,11 @@ impl Observer<'_> {
                 Err(_) => {}
             }
         }
-        if !findings.is_empty() {
+        let sick = !findings.is_empty();
+        if sick {
             self.findings.insert(index, findings);
         }
+        sick
     }
 
     fn verdict(
@@ -180,7 +192,11 @@ impl Observer<'_> {
                     "unit '{unit}' did not stay up: it was started anew"
                 ));
             }
-            if !up {
+            // What ends by itself when its work is done, or when nobody needs it any more, is well.
+            let done = !required
+                && state.active == "inactive"
+                && matches!(state.result.as_str(), "success" | "");
+            if !up && !done {
                 return Some(format!(
                     "unit '{unit}' did not stay up: it is {}",
                     state.active
@@ -245,3 +261,6 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(90);
 
 /// Lines of a failed unit's log that are kept.
 const LOG_LINES: usize = 5;
+
+#[cfg(test)]
+mod tests;
