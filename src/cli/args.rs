@@ -119,13 +119,30 @@ Usage: sysupdate [OPTION…] [COMMAND] [ARGUMENT]
 {about}: fetched, verified, switched to atomically, activated.
 
 Commands:
-  [list [VERSION]]   Show installed and available versions, or one in full
-  check-new          Print the version that `update` would install; exit 1 if none
-  update [VERSION]   Install the newest version, or VERSION, now
-  acquire [VERSION]  Download and verify it only; `update --offline` installs it
-  vacuum             Remove old versions and leftovers
-  components         Show the list of components
-  status             Show what is installed, per component
+  [list [VERSION]]    Show installed and available versions, or one in full
+  check-new           Print the version that `update` would install; exit 1 if none
+  update [VERSION]    Install the newest version, or VERSION, now
+  acquire [VERSION]   Download and verify it only; `update --offline` installs it
+  vacuum              Remove old versions and leftovers
+  components          Show the list of components
+
+What happens, and what happened:
+  plan [VERSION]      Show what `update` would do, and why not otherwise
+  apply FILE          Carry out a plan saved by `plan --json=short`, or refuse
+  status              Show what is installed, linked, merged, held and bad
+  history             Show what happened to the components
+
+The operator's word:
+  rollback [VERSION]  Go back to the previous version, or VERSION, at once
+  hold                Install nothing newer until `unhold`
+  unhold              Let newer versions come, and forget which were bad
+  activate            Let what waits for the next boot take effect now
+
+At boots and before them:
+  gate                Acquire what the next OS needs (--for-os-release=); fail
+                      while something is missing
+  select              Early: link the installed versions that fit this OS
+  settle              Late: end the trial that a boot or a crash left open
 
 Options:
 {options}
