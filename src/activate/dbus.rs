@@ -78,6 +78,14 @@ impl SystemBus {
         Ok(connection)
     }
 
+    /// Lets a unit be started however often it was started within the last seconds. Whatever fails here fails again, and
+    /// is told, when the job is asked for.
+    fn lift_start_limit(&self, unit: &str) {
+        let _ = self.call("reset", unit, async |connection| {
+            manager(connection).await?.reset_failed_unit(unit).await
+        });
+    }
+
     /// Runs one exchange with the manager to its end.
     fn call<T>(
         &self,
@@ -170,15 +178,14 @@ impl SystemManager for SystemBus {
     }
 
     fn restart(&self, unit: &str) -> Result<JobResult, SystemError> {
-        // Several merges in a few seconds (a trial and its way back) are meant: the unit's start limit must not bar them.
-        // Whatever fails here fails again, and is told, when the job is asked for.
-        let _ = self.call("reset", unit, async |connection| {
-            manager(connection).await?.reset_failed_unit(unit).await
-        });
+        // Several merges in a few seconds (a trial and its way back) are meant.
+        self.lift_start_limit(unit);
         self.job(Verb::Restart, unit)
     }
 
     fn try_restart(&self, unit: &str) -> Result<JobResult, SystemError> {
+        // The failed starts of a version before say nothing against this one.
+        self.lift_start_limit(unit);
         self.job(Verb::TryRestart, unit)
     }
 
