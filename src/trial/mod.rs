@@ -538,6 +538,9 @@ impl Conductor<'_> {
             return Ok(Ended { failures, ..ended });
         }
         let change = Change::of(self.look(), &record.members, Direction::Forward);
+        if (booted || record.boots > 0) && !change.plan.merge.is_empty() {
+            self.reload_manager();
+        }
         let blame = match activate::confirm(&change.plan, self.system, self.reporter) {
             Ok(()) => Blame::default(),
             Err(error) => blame::of(&record.members, &change, error),
@@ -553,6 +556,18 @@ impl Conductor<'_> {
             return self.one_by_one(record, ended);
         }
         self.judge(record, ended, blame, &change)
+    }
+
+    /// A boot merges, but does not make the manager read what has been merged: without this the units of a good version
+    /// would be down.
+    fn reload_manager(&self) {
+        if let Err(error) = self.system.reload_manager() {
+            let why = chain(&error);
+            self.tell(
+                Severity::Warning,
+                format!("The service manager cannot be reloaded: {why}"),
+            );
+        }
     }
 
     /// Stops what the new versions do not ship any more: only now is it certain that nobody goes back to it.
