@@ -74,6 +74,12 @@ start() {
     started=$!
 }
 
+# killed SIGNAL: ends what `start` started, and leaves its exit status in $status
+killed() {
+    kill -s "$1" "$started"
+    finished 60
+}
+
 # finished SECONDS: waits for what `start` started; leaves its exit status in $status, its output in $stdout and $stderr
 finished() {
     timeout "$1" tail --pid="$started" --sleep-interval=0.1 -f /dev/null || fail "process $started still runs after $1 s"
@@ -84,7 +90,7 @@ finished() {
 
 # ---- the server ----
 
-# Serves /srv/www on loopback; every request is a line `METHOD PATH STATUS` in the log.
+# Serves /srv/www on loopback; every request is a line `METHOD PATH STATUS BYTES` in the log.
 start_server() {
     [[ -e /etc/nginx/rate ]] || server_rate 0
     cat >/etc/nginx/nginx.conf <<'END'
@@ -94,7 +100,7 @@ worker_processes 1;
 error_log /var/log/nginx/error.log;
 events {}
 http {
-    log_format short '$request_method $uri $status';
+    log_format short '$request_method $uri $status $body_bytes_sent';
     access_log /var/log/nginx/access.log short;
     include /etc/nginx/rate;
     server { listen 127.0.0.1:80; root /srv/www; }
@@ -116,13 +122,16 @@ publish() { (cd "$www/$1" && sha256sum -- *.raw >.new && mv .new SHA256SUMS); }
 
 # ---- images ----
 
+# The fields of the next extension's release file besides the architecture.
+release=(ID=_any)
+
 # extension NAME VERSION [PADDING]: puts an image into /srv/www/NAME that brings NAME.service, which is upheld by multi-user.target
 # and says in /run/NAME.version what it is; PADDING is so many MiB of noise
 extension() {
     local name=$1 version=$2 tree
     tree=$(mktemp -d)
     mkdir -p "$tree"/usr/{bin,share/"$name",lib/extension-release.d,lib/systemd/system/multi-user.target.d}
-    printf 'ID=_any\nARCHITECTURE=%s\n' "$architecture" >"$tree/usr/lib/extension-release.d/extension-release.$name"
+    printf '%s\n' "${release[@]}" "ARCHITECTURE=$architecture" >"$tree/usr/lib/extension-release.d/extension-release.$name"
     printf '#!/bin/sh\nprintf %s >/run/%s.version\nexec sleep infinity\n' "$version" "$name" >"$tree/usr/bin/$name"
     printf '[Service]\nExecStart=/usr/bin/%s\nExecStopPost=/bin/rm -f /run/%s.version\n' "$name" "$name" >"$tree/usr/lib/systemd/system/$name.service"
     printf '[Unit]\nUpholds=%s.service\n' "$name" >"$tree/usr/lib/systemd/system/multi-user.target.d/10-$name.conf"
@@ -137,7 +146,7 @@ crashing_extension() {
     local name=$1 version=$2 tree
     tree=$(mktemp -d)
     mkdir -p "$tree"/usr/{bin,lib/extension-release.d,lib/systemd/system/multi-user.target.d}
-    printf 'ID=_any\nARCHITECTURE=%s\n' "$architecture" >"$tree/usr/lib/extension-release.d/extension-release.$name"
+    printf '%s\n' "${release[@]}" "ARCHITECTURE=$architecture" >"$tree/usr/lib/extension-release.d/extension-release.$name"
     printf '#!/bin/sh\nsleep %s\necho "this version is broken" >&2\nexit 7\n' "$3" >"$tree/usr/bin/$name"
     printf '[Service]\nExecStart=/usr/bin/%s\n' "$name" >"$tree/usr/lib/systemd/system/$name.service"
     printf '[Unit]\nUpholds=%s.service\n' "$name" >"$tree/usr/lib/systemd/system/multi-user.target.d/10-$name.conf"
@@ -163,6 +172,14 @@ define() { mkdir -p /etc/sysupdate/transfer.d; cat >"/etc/sysupdate/transfer.d/$
 
 # define_transfer NAME: one in systemd's syntax
 define_transfer() { mkdir -p /etc/sysupdate.d; cat >"/etc/sysupdate.d/$1.transfer"; }
+
+# ---- the trial ----
+
+# trial_phase: how far the trial on record has come; nothing when there is none
+trial_phase() { jq -r .phase /var/lib/sysupdate/trial/record.json 2>/dev/null; }
+
+# expect_no_trial: no record is left
+expect_no_trial() { [[ ! -e /var/lib/sysupdate/trial/record.json ]] || fail "a trial is still on record, in the phase '$(trial_phase)'"; }
 
 # ---- the system ----
 
