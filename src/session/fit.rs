@@ -13,13 +13,13 @@ use rustix::fs::{Mode, OFlags};
 use sha2::Digest as _;
 
 use super::{Session, SessionError, Surveyed};
-use crate::compat::{self, Verdict};
+use crate::compat::{self, Misfit, Os, Verdict};
 use crate::definition::Component;
 use crate::definition::transfer::{BlobSource, Transfer};
 use crate::event::{Event, Severity, chain};
 use crate::extension::ExtensionKind;
 use crate::fetch::{self, Budget, Ranged};
-use crate::image::{Bytes, Facts, Image, ImageError};
+use crate::image::{Bytes, Facts, Image, ImageError, Release};
 use crate::inventory::{Instance, Inventory, Location, State};
 use crate::metadata::Sha256;
 use crate::plan::{Reach, source, target};
@@ -154,6 +154,25 @@ impl Session<'_> {
     fn judge(&self, facts: &Facts, (kind, name): &Entry) -> Option<String> {
         match compat::judge(self.os, *kind, name, &facts.release) {
             Verdict::Fits => self.shadowed(facts),
+            // A root that is being put together has no os-release yet: there is no OS to hold the image against.
+            Verdict::Misfit(Misfit::NoOs) if self.loader.host.os_release.is_none() => {
+                self.other_architecture(facts, *kind)
+            }
+            Verdict::Misfit(misfit) => Some(misfit.to_string()),
+        }
+    }
+
+    /// Why an image does not fit whatever OS this machine will have.
+    fn other_architecture(&self, facts: &Facts, kind: ExtensionKind) -> Option<String> {
+        let Release::Fields(fields) = &facts.release else {
+            return None;
+        };
+        let mut fields = fields.clone();
+        fields.insert("ID".to_owned(), "_any".to_owned());
+        let any = [("ID".to_owned(), "_any".to_owned())].into();
+        let os = Os::new(any, self.loader.host.architecture.clone());
+        match compat::judge_fields(&os, kind, &fields) {
+            Verdict::Fits => None,
             Verdict::Misfit(misfit) => Some(misfit.to_string()),
         }
     }
