@@ -40,7 +40,7 @@ pub enum Goal {
     Acquire,
     /// Install and switch as well.
     Install,
-    /// Install nothing, only let the current symlinks lead where they should.
+    /// Fetch nothing, only let the current symlinks lead where they should.
     Relink,
 }
 
@@ -262,11 +262,7 @@ pub fn decide<'a>(
             return Ok(Decision::Nothing { idle, leftovers });
         }
     };
-    let pending = !set.is_complete()
-        && set.parts.iter().all(|part| {
-            part.installed
-                .is_some_and(|instance| matches!(instance.state, State::Complete | State::Pending))
-        });
+    let pending = !set.is_complete() && is_here(set);
     if pending {
         notices.push(format!(
             "Selected update '{}' is already acquired and pending installation.",
@@ -321,6 +317,14 @@ pub fn decide<'a>(
     }))
 }
 
+/// Whether all of it is on this host, installed or acquired.
+fn is_here(set: &UpdateSet<'_>) -> bool {
+    set.parts.iter().all(|part| {
+        part.installed
+            .is_some_and(|instance| matches!(instance.state, State::Complete | State::Pending))
+    })
+}
+
 enum Selected<'a, 'r> {
     Set(&'r UpdateSet<'a>),
     Idle(Idle<'a>),
@@ -330,10 +334,12 @@ fn newest<'a, 'r>(
     resolution: &'r Resolution<'a>,
     request: Request<'_>,
 ) -> Result<Selected<'a, 'r>, PlanError> {
-    if let Some(candidate) = resolution.candidate
-        && request.goal != Goal::Relink
-    {
-        return Ok(Selected::Set(&resolution.sets[candidate]));
+    // Where nothing that is installed can be used, what was acquired for this system (by `gate`, before its first boot) is.
+    let relinks = request.goal == Goal::Relink;
+    let admitted = |set: &UpdateSet<'_>| !relinks || (resolution.settled.is_none() && is_here(set));
+    let candidate = resolution.candidate.map(|index| &resolution.sets[index]);
+    if let Some(candidate) = candidate.filter(|set| admitted(set)) {
+        return Ok(Selected::Set(candidate));
     }
     // Without its source an unfinished version cannot be finished; with it, one that vanished is merely a leftover.
     let newer = &resolution.sets[..resolution.newest_complete.unwrap_or(resolution.sets.len())];

@@ -216,6 +216,31 @@ fn a_pending_version_is_installed_without_its_source_and_not_acquired_again() {
 }
 
 #[test]
+fn what_is_acquired_gets_the_link_only_where_nothing_that_is_installed_can_be_used() {
+    let one = transfer("a");
+    let mut inventory = inventory("a", &[], &["1"], Some("1"));
+    inventory
+        .installed
+        .insert(0, local("a", "2", State::Pending, 9));
+    let relink = Request {
+        reach: Reach::Offline,
+        ..request(Goal::Relink)
+    };
+    assert_eq!(idle(&one, &inventory, relink), "UpToDate");
+    let transfers = [(&one, &inventory)];
+    let knowledge = Knowledge {
+        misfits: vec![(version("1"), "it is for another system".to_owned())],
+        ..Knowledge::default()
+    };
+    let resolution = Resolution::new(&transfers, &knowledge);
+    let Ok(Decision::Do(plan)) = decide(&resolution, &transfers, relink) else {
+        panic!("a plan is expected");
+    };
+    assert_eq!(plan.version.as_str(), "2");
+    assert!(matches!(plan.steps[0].action, Action::Install(_)));
+}
+
+#[test]
 fn a_partial_version_is_fetched_again_online_and_is_stuck_offline() {
     let one = transfer("a");
     let mut online = inventory("a", &["2"], &["1"], Some("1"));
