@@ -87,7 +87,15 @@ impl Change {
                 };
                 let (old, new) = images(look.root, part, direction);
                 let old = old.and_then(|path| contents(look, path, &entry));
+                let to_nothing = new.is_none();
                 let new = new.and_then(|path| contents(look, path, &entry));
+                if new.is_none() && !to_nothing {
+                    // It is not here yet, or cannot be looked into: nothing says that it lacks what the old one ships.
+                    if let Some(old) = &old {
+                        own.shipped.extend(effects::own_units(&old.units));
+                    }
+                    continue;
+                }
                 if let Some(new) = &new {
                     own.shipped.extend(effects::own_units(&new.units));
                 }
