@@ -117,8 +117,10 @@ impl Session<'_> {
             .zip(&resolution.sets[index].parts);
         parts.find_map(|((transfer, inventory), part)| {
             let entry = entry(transfer, inventory, part)?;
-            let facts = self.look(transfer, part, &entry)?;
-            self.judge(&facts, &entry)
+            match self.look(transfer, part, &entry) {
+                Ok(facts) => self.judge(&facts?, &entry),
+                Err(why) => Some(why),
+            }
         })
     }
 
@@ -190,23 +192,49 @@ impl Session<'_> {
         ))
     }
 
-    /// Looks into the best copy of a part: the installed one, else the source's.
-    fn look(&self, transfer: &Transfer, part: &Part<'_>, entry: &Entry) -> Option<Facts> {
-        if let Some(
-            instance @ Instance {
-                state: State::Complete | State::Pending,
-                ..
-            },
-        ) = part.installed
-        {
-            let path = instance.path()?;
-            let key = match instance.provenance {
-                Some(provenance) => provenance.sha256.to_string(),
-                None => self.identity(path)?,
-            };
-            // A damaged file that is installed already is for systemd to judge.
-            return self.look_at_file(path, Some(&key), entry).ok().flatten();
+    /// Looks into the best copy of a part: the one that is here, else the source's. `Err`: it is here, not installed yet,
+    /// and damaged.
+    fn look(
+        &self,
+        transfer: &Transfer,
+        part: &Part<'_>,
+        entry: &Entry,
+    ) -> Result<Option<Facts>, String> {
+        match part.installed {
+            Some(
+                instance @ Instance {
+                    state: State::Complete | State::Pending,
+                    ..
+                },
+            ) => {
+                let facts = self.look_at_instance(instance, entry);
+                // A damaged file that is installed already is for systemd to judge.
+                if instance.state == State::Complete {
+                    Ok(facts.unwrap_or_default())
+                } else {
+                    facts
+                }
+            }
+            _ => Ok(self.look_at_source(transfer, part, entry)),
         }
+    }
+
+    fn look_at_instance(
+        &self,
+        instance: &Instance,
+        entry: &Entry,
+    ) -> Result<Option<Facts>, String> {
+        let Some(path) = instance.path() else {
+            return Ok(None);
+        };
+        let key = match instance.provenance {
+            Some(provenance) => Some(provenance.sha256.to_string()),
+            None => self.identity(path),
+        };
+        self.look_at_file(path, key.as_deref(), entry)
+    }
+
+    fn look_at_source(&self, transfer: &Transfer, part: &Part<'_>, entry: &Entry) -> Option<Facts> {
         let instance = part.available?;
         match (&instance.location, source(transfer)) {
             (Location::File { path, .. }, _) => {
