@@ -6,10 +6,11 @@ use super::{Context, Exit, Verb};
 use crate::definition::{Component, ComponentName};
 use crate::error::Error;
 use crate::event::chain;
+use crate::install::choice;
 use crate::install::history::{self, Entry, Happening};
-use crate::install::marks;
+use crate::install::marks::{self, MarksError};
 use crate::plan::{Goal, PlanError, Reach, Request};
-use crate::resolve::{Hold, Resolution};
+use crate::resolve::{Hold, MarkKind, Resolution};
 use crate::session::SessionError;
 use crate::version::Version;
 
@@ -106,6 +107,15 @@ pub(super) fn unhold(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> 
         if before.is_empty() {
             context.say(&format!("{name} is not held."));
             continue;
+        }
+        let was_left = before
+            .versions
+            .iter()
+            .any(|mark| mark.kind == MarkKind::Left);
+        if was_left {
+            // The older version was chosen along with the way back to it.
+            choice::clear(context.root, &key, context.executor.durability)
+                .map_err(|error| SessionError::from(MarksError::from(error)))?;
         }
         marks::change(context.root, &key, |marks| {
             *marks = crate::resolve::Marks::default();
