@@ -13,6 +13,7 @@ mod frontend;
 mod harness;
 mod http;
 mod layers;
+mod life;
 mod links;
 mod locking;
 mod main_path;
