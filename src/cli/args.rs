@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Work on component NAME
     #[arg(short = 'C', long = "component", value_name = "NAME", overrides_with_all = ["component", "component_all", "component_suggested"])]
     pub(crate) component: Option<String>,
-    /// Work on all components (`update`, `acquire`, `check-new`)
+    /// Work on all components (not with `list`, `vacuum`, `components`)
     #[arg(short = 'A', long, overrides_with_all = ["component", "component_all", "component_suggested"])]
     pub(crate) component_all: bool,
     /// Work on all suggested components

@@ -106,6 +106,38 @@ fn calls_that_make_no_sense_are_refused_before_anything_is_done() {
 }
 
 #[test]
+fn so_are_those_of_the_verbs_that_systemd_has_not() {
+    let table: [(&[&str], &str); 14] = [
+        (&["plan", "1", "2"], "Too many arguments."),
+        (&["apply", "1", "2"], "Too many arguments."),
+        (&["apply"], "apply: the file with the plan is missing."),
+        (&["rollback", "1", "2"], "Too many arguments."),
+        (&["hold", "1"], "Too many arguments."),
+        (&["unhold", "1"], "Too many arguments."),
+        (&["activate", "1"], "Too many arguments."),
+        (&["history", "1"], "Too many arguments."),
+        (&["select", "1"], "Too many arguments."),
+        (&["settle", "1"], "Too many arguments."),
+        (&["rolback"], "hint: did you mean 'rollback'?"),
+        (
+            &["gate"],
+            "hint: give the os-release file of the next operating system",
+        ),
+        (
+            &["--for-os-release=/x", "update"],
+            "--for-os-release= cannot be used with 'update': what is installed must fit this system.",
+        ),
+        (
+            &["--for-os-release=/x", "select"],
+            "--for-os-release= cannot be used with 'select'",
+        ),
+    ];
+    for (arguments, message) in table {
+        refused(arguments, message);
+    }
+}
+
+#[test]
 fn a_root_that_does_not_exist_is_refused() {
     let host = Host::new();
     let mut command = program();
@@ -151,19 +183,41 @@ fn help_and_version_are_printed_and_nothing_else_is_done() {
     let host = Host::new();
     for arguments in [["--help"], ["-h"]] {
         let run = host.run(&arguments).succeeds();
-        for word in [
-            "list",
-            "check-new",
-            "update",
-            "acquire",
-            "vacuum",
-            "components",
-            "status",
-            "--component",
-            "--json",
-        ] {
-            assert!(run.stdout.contains(word), "no {word}: {run:?}");
+        for option in ["--component", "--json", "--for-os-release", "--why"] {
+            assert!(run.stdout.contains(option), "no {option}: {run:?}");
         }
+        let verbs: Vec<&str> = run
+            .stdout
+            .lines()
+            .filter_map(|line| line.strip_prefix("  "))
+            .filter(|line| !line.starts_with([' ', '-']))
+            .filter_map(|line| line.trim_start_matches('[').split(' ').next())
+            .take_while(|word| !word.contains('/'))
+            .collect();
+        assert_eq!(
+            verbs,
+            [
+                "list",
+                "check-new",
+                "update",
+                "acquire",
+                "vacuum",
+                "components",
+                "plan",
+                "apply",
+                "status",
+                "history",
+                "rollback",
+                "hold",
+                "unhold",
+                "activate",
+                "gate",
+                "select",
+                "settle",
+            ],
+            "{}",
+            run.stdout
+        );
         assert_eq!(run.stderr, "");
     }
     let run = host.run(&["update", "--help"]).succeeds();
