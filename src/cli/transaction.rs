@@ -466,8 +466,18 @@ impl<'a> Transaction<'a> {
             self.remember(Happening::Staged, member, None);
         }
         for member in &ended.reverted {
-            self.remember(Happening::Reverted, member, member.verdict.clone());
-            self.tally.reverted = true;
+            let reason = member.verdict.clone();
+            match member.on_failure {
+                OnFailure::Revert => {
+                    self.remember(Happening::Reverted, member, reason);
+                    self.tally.reverted = true;
+                }
+                // The way back itself: it has failed, and stays where it is.
+                OnFailure::Stay => {
+                    self.remember(Happening::Failed, member, reason);
+                    self.tally.fail();
+                }
+            }
         }
         for error in &ended.failures {
             self.context.reporter.error(&chain(error));
