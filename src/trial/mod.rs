@@ -247,6 +247,7 @@ impl Conductor<'_> {
             member.verdict = blame.members.remove(&index);
             if member.verdict.is_none() {
                 self.stop_gone(&change.gone_of(index));
+                self.forget_bad(member)?;
             }
         }
         let (failed, healthy): (Vec<_>, Vec<_>) = record
@@ -643,6 +644,19 @@ impl Conductor<'_> {
             reason: reason.to_owned(),
         };
         Ok(marks::change(self.root, &key, |marks| marks.set(mark))?)
+    }
+
+    /// A run that was killed between its verdict and the way back has left a mark that does not hold.
+    fn forget_bad(&self, member: &Member) -> Result<(), TrialError> {
+        let key = ComponentKey::new(&member.name(), None);
+        Ok(marks::change(self.root, &key, |marks| {
+            if marks
+                .of(&member.version)
+                .is_some_and(|mark| mark.kind == MarkKind::Bad)
+            {
+                marks.forget(&member.version);
+            }
+        })?)
     }
 
     fn advance(

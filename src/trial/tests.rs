@@ -351,6 +351,25 @@ fn a_first_version_that_fails_leaves_no_link() {
 }
 
 #[test]
+fn a_version_that_proves_itself_is_not_bad_any_more() {
+    let machine = Machine::new(&["a"]);
+    machine.switches("a", "2");
+    machine.activates(&["a"]);
+    machine.leaves(&[member("a", AUTO)], Phase::Checking);
+    let key = ComponentKey::new(&member("a", AUTO).name(), None);
+    let mark = Mark {
+        version: "2".parse().expect("a version"),
+        kind: MarkKind::Bad,
+        digests: std::collections::BTreeMap::new(),
+        since: "2026-01-01T00:00:00Z".to_owned(),
+        reason: "a run that was killed before the way back".to_owned(),
+    };
+    marks::change(&machine.root, &key, |marks| marks.set(mark)).expect("written");
+    machine.resume().expect("a trial");
+    assert_eq!(machine.shows_all("a"), "2 runs '2'");
+}
+
+#[test]
 fn who_wants_out_gets_the_old_version_back() {
     let machine = Machine::new(&["a"]);
     machine.acquires("a", "2");
