@@ -38,7 +38,7 @@ directory=/var/lib/extensions.d/hello
 # old_version_stands VERSION: nothing that was there before has moved
 old_version_stands() {
     expect_link /var/lib/extensions/hello.raw "$directory/$(image_name hello "$1")"
-    expect 'version of the running service' "$1" "$(version_running hello)"
+    eventually 10 'version of the running service' "$1" version_running hello
     expect 'process of the service' "$pid" "$(main_pid hello)"
     expect 'the installed image' "$(sha256sum <"$www/hello/$(image_name hello "$1")")" "$(sha256sum <"$directory/$(image_name hello "$1")")"
 }

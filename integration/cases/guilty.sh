@@ -27,8 +27,8 @@ publish good
 crashing_extension evil 2 1
 publish evil
 run 3 update -A
-expect 'version of good' 2 "$(version_running good)"
-expect 'version of evil' 1 "$(version_running evil)"
+eventually 10 'version of good' 2 version_running good
+eventually 10 'version of evil' 1 version_running evil
 expect 'merged extensions' $'evil\ngood' "$(merged sysext | sort)"
 
 say 'an image that breaks the merge costs the others nothing'
@@ -40,8 +40,8 @@ publish evil
 extension good 3
 publish good
 run 0 update -A
-expect 'version of good' 3 "$(version_running good)"
-expect 'version of evil' 1 "$(version_running evil)"
+eventually 10 'version of good' 3 version_running good
+eventually 10 'version of evil' 1 version_running evil
 run 0 list -C evil --why
 expect_match 'the reason' 'ID=other-os' "$stdout"
 if grep -q "GET /evil/$(image_name evil 3) 200" /var/log/nginx/access.log; then fail 'an image that does not fit was downloaded'; fi
@@ -50,5 +50,5 @@ say 'no extension at all is never linked'
 head -c 300000 /dev/urandom >"$www/evil/$(image_name evil 4)"
 publish evil
 run 3 update -A
-expect 'version of evil' 1 "$(version_running evil)"
+eventually 10 'version of evil' 1 version_running evil
 expect_link /var/lib/extensions/evil.raw "/var/lib/extensions.d/evil/$(image_name evil 1)"

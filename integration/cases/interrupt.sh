@@ -32,7 +32,7 @@ arrives() {
 }
 old_version_stands() {
     expect_link /var/lib/extensions/hello.raw "$directory/$(image_name hello "$1")"
-    expect 'version of the running service' "$1" "$(version_running hello)"
+    eventually 10 'version of the running service' "$1" version_running hello
 }
 
 extension hello 1

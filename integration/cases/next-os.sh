@@ -92,7 +92,7 @@ run 1 gate -A "--for-os-release=$next"
 expect_match 'the message' 'for: other\.' "$stderr"
 expect_match 'the message' 'hello: 3 fits' "$stderr"
 expect_link /var/lib/extensions/hello.raw "$directory/$(image_name hello 2)"
-expect 'version of the running service' 2 "$(version_running hello)"
+eventually 10 'version of the running service' 2 version_running hello
 run 1 gate -A
 expect_match 'the message' 'for-os-release' "$stderr"
 

@@ -34,7 +34,7 @@ refused() {
     expect_match "$1" "$2" "$stderr"
     after=$(state)
     expect 'the state' "$before" "$after"
-    expect 'version of the running service' "$3" "$(version_running hello)"
+    eventually 10 'version of the running service' "$3" version_running hello
 }
 
 say 'the first version'

@@ -27,7 +27,7 @@ run 3 update -A
 expect_match 'the message' 'hello.service' "$stderr"
 expect_match 'the message' 'reverting' "$stderr"
 expect_link /var/lib/extensions/hello.raw "$directory/$(image_name hello 1)"
-expect 'version of the running service' 1 "$(version_running hello)"
+eventually 10 'version of the running service' 1 version_running hello
 expect 'merged extensions' hello "$(merged sysext)"
 [[ ! -e /var/lib/sysupdate/trial/record.json ]] || fail 'the trial is over, and its record is still there'
 expect_match 'the status' '2 is bad' "$(sysupdate status)"
@@ -45,19 +45,19 @@ say 'a newer one comes'
 extension hello 3
 publish hello
 run 0 update -A
-expect 'version of the running service' 3 "$(version_running hello)"
+eventually 10 'version of the running service' 3 version_running hello
 
 say 'the same version with other bytes is another version'
 crashing_extension hello 4 1
 publish hello
 run 3 update -A
-expect 'version of the running service' 3 "$(version_running hello)"
+eventually 10 'version of the running service' 3 version_running hello
 extension hello 4
 publish hello
 run 1 update -A
 expect_match 'the message' 'accept-manifest' "$stderr"
 run 0 update -A --accept-manifest
-expect 'version of the running service' 4 "$(version_running hello)"
+eventually 10 'version of the running service' 4 version_running hello
 
 say 'a service that cannot start at all is noticed without any check'
 define hello <<'END'
@@ -70,7 +70,7 @@ END
 crashing_extension hello 5 0
 publish hello
 run 3 update -A
-expect 'version of the running service' 4 "$(version_running hello)"
+eventually 10 'version of the running service' 4 version_running hello
 
 say 'a check command that fails'
 define hello <<'END'

@@ -23,7 +23,7 @@ say 'back to the previous version, without the server'
 stop_server
 run 0 rollback -C hello
 expect_link /var/lib/extensions/hello.raw "$directory/$(image_name hello 1)"
-expect 'version of the running service' 1 "$(version_running hello)"
+eventually 10 'version of the running service' 1 version_running hello
 expect_match 'the status' '2 is held back' "$(sysupdate status)"
 
 say 'there is nothing older'
@@ -33,30 +33,30 @@ expect_match 'the message' 'no older version' "$stderr"
 say 'the version left does not come back by itself, a newer one does'
 start_server
 run 0 update -A
-expect 'version of the running service' 1 "$(version_running hello)"
+eventually 10 'version of the running service' 1 version_running hello
 extension hello 3
 publish hello
 run 0 update -A
-expect 'version of the running service' 3 "$(version_running hello)"
+eventually 10 'version of the running service' 3 version_running hello
 
 say 'held'
 run 0 hold -C hello
 extension hello 4
 publish hello
 run 0 update -A
-expect 'version of the running service' 3 "$(version_running hello)"
+eventually 10 'version of the running service' 3 version_running hello
 run 1 check-new -C hello
 run 1 update 4 -C hello
 expect_match 'the message' 'held' "$stderr"
 run 0 unhold -C hello
 run 0 update -A
-expect 'version of the running service' 4 "$(version_running hello)"
+eventually 10 'version of the running service' 4 version_running hello
 
 say 'rolled back and forward again by name'
 run 0 rollback -C hello
-expect 'version of the running service' 3 "$(version_running hello)"
+eventually 10 'version of the running service' 3 version_running hello
 run 0 update 4 -C hello --offline
-expect 'version of the running service' 4 "$(version_running hello)"
+eventually 10 'version of the running service' 4 version_running hello
 expect_match 'the history' 'rolled-back +4 +3' "$(sysupdate history)"
 run 0 history --json=short
 expect 'events' 'rolled-back' "$(jq -r '[.[].event] | map(select(. == "rolled-back"))[0]' <<<"$stdout")"

@@ -86,14 +86,14 @@ case $boot in
         publish hello
         run 0 update -A
         expect_link /var/lib/extensions/hello.raw "$directory/$(image_name hello 4)"
-        expect 'version of the running service' 2 "$(version_running hello)"
+        eventually 10 'version of the running service' 2 version_running hello
         expect 'the phase' staged "$(trial_phase)"
         expect_match 'the status' '4 takes effect at the next boot' "$(sysupdate status)"
         say 'neither a run nor the end of the boot touches what waits'
         run 0 update -A
         run 0 settle
         expect 'the phase' staged "$(trial_phase)"
-        expect 'version of the running service' 2 "$(version_running hello)"
+        eventually 10 'version of the running service' 2 version_running hello
         next_boot
         ;;
     4)

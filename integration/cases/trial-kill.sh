@@ -146,9 +146,9 @@ expect 'exit status' 3 "$status"
 expect_match 'the message' 'interrupted' "$stderr"
 expect_no_trial
 expect_link /var/lib/extensions/hello.raw "$directory/$(image_name hello "$standing")"
-expect 'version of the running service' "$standing" "$(version_running hello)"
+eventually 10 'version of the running service' "$standing" version_running hello
 expect_match 'the history' "reverted +$newest +$standing" "$(sysupdate history)"
 
 say 'asked for by name it gets another trial'
 run 0 update "$newest" -C hello
-expect 'version of the running service' "$newest" "$(version_running hello)"
+eventually 10 'version of the running service' "$newest" version_running hello
