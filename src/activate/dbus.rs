@@ -235,6 +235,12 @@ impl SystemManager for SystemBus {
         })
     }
 
+    fn is_going_down(&self) -> Result<bool, SystemError> {
+        self.call("look up the state of", "systemd", async |connection| {
+            Ok(manager(connection).await?.system_state().await? == "stopping")
+        })
+    }
+
     fn reload_manager(&self) -> Result<(), SystemError> {
         // systemd replies once all unit files have been read.
         self.call("reload", "systemd", async |connection| {
@@ -287,6 +293,8 @@ trait Manager {
     ) -> zbus::Result<Vec<Listed>>;
     #[zbus(property)]
     fn version(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn system_state(&self) -> zbus::Result<String>;
     #[zbus(signal)]
     fn job_removed(
         &self,

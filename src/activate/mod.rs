@@ -355,6 +355,9 @@ pub enum ActivateError {
         /// All that failed, in order; never empty.
         failures: Vec<Failure>,
     },
+    /// The system is being shut down, or nobody can tell that it is not.
+    #[error("the system is going down: the trial goes on after the boot")]
+    GoingDown,
     /// The way to the service manager cannot be prepared.
     #[error("cannot prepare the connection to the service manager")]
     Bus(#[source] std::io::Error),
@@ -385,7 +388,9 @@ impl ActivateError {
             Self::Failed { failures } => failures
                 .iter()
                 .any(|failure| !matches!(failure, Failure::NotMerged { .. })),
-            Self::Bus(_) | Self::ReadReboot { .. } | Self::WriteReboot { .. } => true,
+            Self::GoingDown | Self::Bus(_) | Self::ReadReboot { .. } | Self::WriteReboot { .. } => {
+                true
+            }
         }
     }
 

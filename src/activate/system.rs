@@ -77,6 +77,14 @@ pub trait SystemManager {
     /// When the manager cannot be asked.
     fn version(&self) -> Result<Option<u32>, SystemError>;
 
+    /// Whether the system is being shut down: then nothing that stops says anything of a version.
+    ///
+    /// # Errors
+    /// When the manager cannot be asked.
+    fn is_going_down(&self) -> Result<bool, SystemError> {
+        Ok(false)
+    }
+
     /// Makes the manager read all unit files again, and waits until it has.
     ///
     /// # Errors

@@ -225,10 +225,20 @@ impl Conductor<'_> {
             ended.failures = blame.passing;
             return Ok(ended);
         }
+        if self.is_going_down(&blame) {
+            ended.failures.push(ActivateError::GoingDown);
+            return Ok(ended);
+        }
         if blame.merge_failed && record.members.len() > 1 {
             return self.one_by_one(record, ended);
         }
         self.judge(record, ended, blame, &change)
+    }
+
+    /// Whether what is held against the versions may come from a shutdown, which stops good units too, and this run with
+    /// them. The record stays as it is then: after the boot it is found out.
+    fn is_going_down(&self, blame: &Blame) -> bool {
+        !blame.members.is_empty() && self.system.is_going_down().unwrap_or(true)
     }
 
     /// Watches what was activated, and ends the trial one way or the other.
@@ -242,6 +252,10 @@ impl Conductor<'_> {
         if blame.members.len() < record.members.len() {
             self.advance(&mut record, &ended.staged, Phase::Checking)?;
             self.watch(&record, change, &mut blame);
+        }
+        if self.is_going_down(&blame) {
+            ended.failures.push(ActivateError::GoingDown);
+            return Ok(ended);
         }
         for (index, member) in record.members.iter_mut().enumerate() {
             member.verdict = blame.members.remove(&index);

@@ -370,6 +370,19 @@ fn a_version_that_proves_itself_is_not_bad_any_more() {
 }
 
 #[test]
+fn a_shutdown_says_nothing_against_a_version() {
+    let machine = Machine::new(&["a"]);
+    machine.acquires("a", "2");
+    machine.cancel.cancel();
+    machine.manager.going_down.set(true);
+    let ended = machine.run(&[member("a", AUTO)]).expect("conducted");
+    assert!(ended.reverted.is_empty() && ended.healthy.is_empty());
+    assert!(matches!(ended.failures[..], [ActivateError::GoingDown]));
+    let record = machine.on_record().expect("a record");
+    assert_eq!(record.phase, Phase::Checking);
+}
+
+#[test]
 fn who_wants_out_gets_the_old_version_back() {
     let machine = Machine::new(&["a"]);
     machine.acquires("a", "2");

@@ -47,6 +47,7 @@ pub(super) struct Manager {
     running: RefCell<BTreeMap<String, String>>,
     pub(super) calls: RefCell<Vec<String>>,
     pub(super) reachable: Cell<bool>,
+    pub(super) going_down: Cell<bool>,
     fuse: AtomicUsize,
 }
 
@@ -93,6 +94,7 @@ impl Machine {
                 running: RefCell::default(),
                 calls: RefCell::default(),
                 reachable: Cell::new(true),
+                going_down: Cell::new(false),
                 fuse: AtomicUsize::new(OUT),
             },
             talk: Talk {
@@ -475,6 +477,10 @@ impl SystemManager for Manager {
     fn version(&self) -> Result<Option<u32>, SystemError> {
         self.asked("version".to_owned())?;
         Ok(Some(257))
+    }
+
+    fn is_going_down(&self) -> Result<bool, SystemError> {
+        Ok(self.going_down.get())
     }
 
     fn reload_manager(&self) -> Result<(), SystemError> {
