@@ -136,6 +136,17 @@ impl Change {
             .collect()
     }
 
+    /// Lets the activation end with these units up, as far as the new versions ship them: one that is caught by the merge
+    /// while it starts, its program being away for a moment, has failed for no fault of the version's.
+    pub(super) fn keeping(mut self, up: &[String]) -> Self {
+        self.plan.revive = up
+            .iter()
+            .filter(|unit| !self.gone.contains(unit) && !self.owners(unit).is_empty())
+            .cloned()
+            .collect();
+        self
+    }
+
     /// Lets the way back end with these units up, as far as they belong to the members.
     pub(super) fn reviving(mut self, up: &[String]) -> Self {
         self.plan.revive = up

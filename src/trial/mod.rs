@@ -215,6 +215,7 @@ impl Conductor<'_> {
         if record.phase == Phase::Staged {
             record.up_before = change.up(self.system).into_iter().collect();
         }
+        let change = change.keeping(&record.up_before);
         self.advance(&mut record, &ended.staged, Phase::Activating)?;
         let blame = match activate::activate(&change.plan, self.system, self.reporter) {
             Ok(()) => Blame::default(),

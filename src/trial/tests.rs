@@ -370,6 +370,17 @@ fn a_version_that_proves_itself_is_not_bad_any_more() {
 }
 
 #[test]
+fn a_unit_that_the_merge_has_felled_is_started_again() {
+    let machine = Machine::new(&["a"]);
+    machine.switches("a", "2");
+    machine.leaves(&[member("a", AUTO)], Phase::Activating);
+    machine.manager.stop("a.service").expect("stopped");
+    let ended = machine.resume().expect("a trial");
+    assert_eq!(ended.healthy.len(), 1);
+    assert_eq!(machine.shows_all("a"), "2 runs '2'");
+}
+
+#[test]
 fn a_shutdown_says_nothing_against_a_version() {
     let machine = Machine::new(&["a"]);
     machine.acquires("a", "2");
