@@ -200,15 +200,17 @@ impl SystemManager for SystemBus {
     fn state(&self, unit: &str) -> Result<UnitState, SystemError> {
         self.call("look up", unit, async |connection| {
             let proxy = UnitProxy::of(connection, unit).await?;
-            let result = if unit.ends_with(".service") {
-                service(connection, unit).await?.result().await?
+            let (result, restarts) = if unit.ends_with(".service") {
+                let service = service(connection, unit).await?;
+                (service.result().await?, service.restarts().await?)
             } else {
-                String::new()
+                (String::new(), 0)
             };
             Ok(UnitState {
                 active: proxy.active_state().await?,
                 sub: proxy.sub_state().await?,
                 invocation: proxy.invocation_id().await?,
+                restarts,
                 result,
             })
         })
@@ -346,6 +348,8 @@ trait Service {
     fn timeout_stop_usec(&self) -> zbus::Result<u64>;
     #[zbus(property)]
     fn result(&self) -> zbus::Result<String>;
+    #[zbus(property, name = "NRestarts")]
+    fn restarts(&self) -> zbus::Result<u32>;
 }
 
 async fn manager(connection: &Connection) -> zbus::Result<ManagerProxy<'static>> {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::image::Unit;
+use crate::image::UnitFacts;
 use crate::metadata::Sha256;
 
 use super::Verb;
@@ -14,15 +14,33 @@ use super::Verb;
 /// What one image holds, as far as units are concerned.
 pub struct Contents<'a> {
     /// Unit files, drop-ins and links by path (`usr/lib/systemd/system/a.service`).
-    pub units: BTreeMap<String, Unit>,
+    pub units: BTreeMap<String, UnitFacts>,
     /// The fields of its release file.
     pub release: BTreeMap<String, String>,
-    /// The digest of any other file, by its path without leading slash; `None` when it is not in the image.
-    pub digest: Digest<'a>,
+    /// Tells what other files hold.
+    pub files: Files<'a>,
 }
 
-/// Tells the digest of a file.
-pub type Digest<'a> = Box<dyn FnMut(&str) -> Option<Sha256> + 'a>;
+/// Tells what the files of an image hold.
+pub enum Files<'a> {
+    /// The digest of a file, by its path without leading slash; `None` when it is not in the image.
+    Here(Box<dyn FnMut(&str) -> Option<Sha256> + 'a>),
+    /// The image is not here yet: nobody knows.
+    Elsewhere,
+}
+
+impl Files<'_> {
+    /// Whether a file differs from that of another image; `None` when that cannot be told yet.
+    fn differ(&mut self, other: &mut Files<'_>, path: &str) -> Option<bool> {
+        match (self, other) {
+            (Self::Here(own), Files::Here(others)) => {
+                let inner = path.trim_start_matches('/');
+                Some(own(inner) != others(inner))
+            }
+            _ => None,
+        }
+    }
+}
 
 /// What happens to one unit if it is active.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,10 +115,10 @@ pub fn effects(
 /// The units that an image ships itself: those with a fragment, not those it only adds drop-ins or links to. Targets
 /// and slices have nothing to restart.
 #[must_use]
-pub fn own_units(units: &BTreeMap<String, Unit>) -> BTreeSet<String> {
+pub fn own_units(units: &BTreeMap<String, UnitFacts>) -> BTreeSet<String> {
     units
         .iter()
-        .filter(|(_, unit)| matches!(unit, Unit::File(_)))
+        .filter(|(_, unit)| unit.link.is_none())
         .filter_map(|(path, _)| fragment(path))
         .filter(|name| {
             TYPES
@@ -128,24 +146,28 @@ fn difference(
         return Some((Verb::Restart, format!("{path} changed")));
     }
     let named = References::of(&after);
-    let mut differs = |path: &str| {
-        let inner = path.trim_start_matches('/');
-        (old.digest)(inner) != (new.digest)(inner)
-    };
-    if let Some(path) = named.programs.iter().find(|path| differs(path)) {
-        return Some((Verb::Restart, format!("{path} changed")));
-    }
-    let path = named.configuration.iter().find(|path| differs(path))?;
-    let verb = if named.can_reload {
+    let programs = named.programs.iter().map(|path| (Verb::Restart, path));
+    let taken_in = if named.can_reload {
         Verb::Reload
     } else {
         Verb::Restart
     };
-    Some((verb, format!("{path} changed")))
+    let configuration = named.configuration.iter().map(|path| (taken_in, path));
+    for (verb, path) in programs.chain(configuration) {
+        match old.files.differ(&mut new.files, path) {
+            Some(true) => return Some((verb, format!("{path} changed"))),
+            Some(false) => {}
+            None => return Some((verb, format!("if {path} changed, which its download tells"))),
+        }
+    }
+    None
 }
 
 /// The fragment and the drop-ins of a unit, also those of its template and of its type (`a-.service.d`, `service.d`).
-fn texts<'u>(units: &'u BTreeMap<String, Unit>, unit: &str) -> BTreeMap<&'u str, &'u Unit> {
+fn texts<'u>(
+    units: &'u BTreeMap<String, UnitFacts>,
+    unit: &str,
+) -> BTreeMap<&'u str, &'u UnitFacts> {
     let directory = format!("{unit}.d");
     units
         .iter()
@@ -159,13 +181,19 @@ fn texts<'u>(units: &'u BTreeMap<String, Unit>, unit: &str) -> BTreeMap<&'u str,
 }
 
 fn first_difference(
-    before: &BTreeMap<&str, &Unit>,
-    after: &BTreeMap<&str, &Unit>,
+    before: &BTreeMap<&str, &UnitFacts>,
+    after: &BTreeMap<&str, &UnitFacts>,
 ) -> Option<String> {
     let paths: BTreeSet<&&str> = before.keys().chain(after.keys()).collect();
     paths
         .into_iter()
-        .find(|path| before.get(**path) != after.get(**path))
+        .find(|path| {
+            let digest = |units: &BTreeMap<&str, &UnitFacts>| {
+                let unit = units.get(**path)?;
+                Some((unit.sha256, unit.link.is_some()))
+            };
+            digest(before) != digest(after)
+        })
         .map(|path| format!("/{path}"))
 }
 
@@ -180,13 +208,11 @@ struct References {
 }
 
 impl References {
-    fn of(texts: &BTreeMap<&str, &Unit>) -> Self {
+    fn of(texts: &BTreeMap<&str, &UnitFacts>) -> Self {
         let mut references = Self::default();
-        for unit in texts.values() {
-            if let Unit::File(bytes) = unit {
-                for line in String::from_utf8_lossy(bytes).lines() {
-                    references.line(line.trim());
-                }
+        for text in texts.values().filter_map(|unit| unit.text.as_deref()) {
+            for line in text.lines() {
+                references.line(line.trim());
             }
         }
         references
@@ -273,6 +299,7 @@ const TYPES: [&str; 7] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Unit;
 
     const SERVICE: &str = "usr/lib/systemd/system/a.service";
 
@@ -291,16 +318,16 @@ mod tests {
         });
         let texts = release.iter();
         Contents {
-            units: units.collect(),
+            units: UnitFacts::all(units.collect()),
             release: texts
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect(),
-            digest: Box::new(move |path| {
+            files: Files::Here(Box::new(move |path| {
                 let (_, text) = others.iter().find(|(other, _)| *other == path)?;
                 let mut digest = [0; 32];
                 digest[..text.len()].copy_from_slice(text.as_bytes());
                 Some(Sha256(digest))
-            }),
+            })),
         }
     }
 
@@ -315,14 +342,14 @@ mod tests {
         told.collect()
     }
 
-    type Files = &'static [(&'static str, &'static str)];
+    type Tree = &'static [(&'static str, &'static str)];
 
     #[test]
     fn what_differs_decides_what_happens() {
         const RUNS: &str = "[Service]\nExecStart=-/usr/bin/a --config=/etc/a.conf\n";
         const RELOADS: &str =
             "ExecStart=/usr/bin/a /etc/a.conf\nExecReload=/bin/kill -HUP $MAINPID";
-        let cases: [(Files, Files, &[&str]); 12] = [
+        let cases: [(Tree, Tree, &[&str]); 12] = [
             (&[(SERVICE, RUNS)], &[(SERVICE, RUNS)], &[]),
             (
                 &[(SERVICE, RUNS)],
@@ -413,6 +440,31 @@ mod tests {
         );
         let found = effects(Some(old()), Some(new()), ReleaseKeys::Systemds);
         assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn of_an_image_that_is_not_here_yet_only_the_units_are_known() {
+        const RUNS: &str = "[Service]\nExecStart=/usr/bin/a --config=/etc/a.conf\n";
+        let effects = |old: &[(&str, &str)], new: &[(&str, &str)]| {
+            let new = Contents {
+                files: Files::Elsewhere,
+                ..image(new, &[])
+            };
+            effects(Some(image(old, &[])), Some(new), ReleaseKeys::Ours)
+        };
+        let old = &[(SERVICE, RUNS), ("usr/bin/a", "1")];
+        assert_eq!(
+            told(&effects(old, &[(SERVICE, RUNS)])),
+            ["restart a.service: if /usr/bin/a changed, which its download tells"]
+        );
+        assert_eq!(
+            told(&effects(old, &[(SERVICE, "ExecStart=/usr/bin/b")])),
+            ["restart a.service: /usr/lib/systemd/system/a.service changed"]
+        );
+        assert_eq!(
+            told(&effects(old, &[])),
+            ["stop a.service: not part of the new version"]
+        );
     }
 
     #[test]

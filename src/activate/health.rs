@@ -187,7 +187,10 @@ impl Observer<'_> {
         }
         let up = state.is_up();
         if let Some(first) = self.first.get(unit) {
-            if first.invocation != state.invocation && up {
+            // What its timer or its socket starts again and again is well, as long as nobody requires that it stays.
+            let anew = first.invocation != state.invocation
+                && (required || state.restarts > 0 && state.restarts != first.restarts);
+            if anew && up {
                 return Some(format!(
                     "unit '{unit}' did not stay up: it was started anew"
                 ));

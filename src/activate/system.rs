@@ -175,6 +175,8 @@ pub struct UnitState {
     pub sub: String,
     /// What tells one start from the next.
     pub invocation: Vec<u8>,
+    /// How often the manager has restarted it by itself since somebody started it (`NRestarts`).
+    pub restarts: u32,
     /// Why it ended: `success`, `exit-code`, `signal`, …; empty for units that have no such thing.
     pub result: String,
 }

@@ -49,14 +49,16 @@ impl SystemManager for Script {
         if text == "!" {
             return unreachable();
         }
-        // ACTIVE/SUB#INVOCATION RESULT
+        // ACTIVE/SUB#INVOCATION+RESTARTS RESULT
         let (state, result) = text.split_once(' ').unwrap_or((text, "success"));
         let (state, invocation) = state.split_once('#').unwrap_or((state, "1"));
+        let (invocation, restarts) = invocation.split_once('+').unwrap_or((invocation, "0"));
         let (active, sub) = state.split_once('/').unwrap_or((state, ""));
         Ok(UnitState {
             active: active.to_owned(),
             sub: sub.to_owned(),
             invocation: invocation.as_bytes().to_vec(),
+            restarts: restarts.parse().expect("a number"),
             result: result.to_owned(),
         })
     }
@@ -235,7 +237,7 @@ fn a_required_unit_must_be_up_at_the_end_and_stay_so() {
 #[test]
 fn a_shipped_unit_need_not_run_but_must_not_fail() {
     let log = "(a says why)";
-    let cases: [(&[&str], String); 9] = [
+    let cases: [(&[&str], String); 11] = [
         (&["inactive/dead"], "healthy".to_owned()),
         (&["activating/start"], "healthy".to_owned()),
         (&["!"], "healthy".to_owned()),
@@ -250,8 +252,17 @@ fn a_shipped_unit_need_not_run_but_must_not_fail() {
             format!("0: unit 'a' did not stay up: it is inactive {log}"),
         ),
         (
-            &["active/running#1", "active/running#2"],
+            &["active/running#1", "active/running#2+1"],
             format!("0: unit 'a' did not stay up: it was started anew {log}"),
+        ),
+        (
+            &["active/running#1+3", "active/running#2+4"],
+            format!("0: unit 'a' did not stay up: it was started anew {log}"),
+        ),
+        // Its timer, its socket, or somebody has started it again.
+        (
+            &["active/running#1", "active/running#2"],
+            "healthy".to_owned(),
         ),
         (
             &["activating/auto-restart exit-code"],
