@@ -342,7 +342,7 @@ fn newest<'a, 'r>(
         return Ok(Selected::Set(candidate));
     }
     // Without its source an unfinished version cannot be finished; with it, one that vanished is merely a leftover.
-    let newer = &resolution.sets[..resolution.newest_complete.unwrap_or(resolution.sets.len())];
+    let newer = &resolution.sets[..resolution.baseline.unwrap_or(resolution.sets.len())];
     let unfinished = newer
         .iter()
         .find(|set| set.is_partial() && set.exclusion.is_none());

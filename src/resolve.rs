@@ -52,6 +52,12 @@ impl UpdateSet<'_> {
         !self.exclusion.as_ref().is_some_and(Exclusion::forbids_use)
     }
 
+    /// Whether its image is made for another system than this.
+    #[must_use]
+    pub fn is_misfit(&self) -> bool {
+        matches!(self.exclusion, Some(Exclusion::Misfit(_)))
+    }
+
     /// Whether any transfer holds something of it, finished or not.
     #[must_use]
     pub fn is_installed(&self) -> bool {
@@ -285,6 +291,8 @@ pub struct Resolution<'a> {
     pub current: Option<usize>,
     /// The newest version that is complete.
     pub newest_complete: Option<usize>,
+    /// What a candidate has to be newer than: the newest complete version whose image is not made for another system.
+    pub baseline: Option<usize>,
     /// What `update` would install.
     pub candidate: Option<usize>,
     /// The complete version that the current symlinks belong to: the newest, or an older one that was chosen.
@@ -303,6 +311,9 @@ impl<'a> Resolution<'a> {
             set.exclusion = exclusion(transfers, set, knowledge);
         }
         let newest_complete = sets.iter().position(UpdateSet::is_complete);
+        let baseline = sets
+            .iter()
+            .position(|set| set.is_complete() && !set.is_misfit());
         if let Some(hold) = &knowledge.marks.hold {
             let newer = newest_complete.unwrap_or(sets.len());
             for set in &mut sets[..newer] {
@@ -310,7 +321,7 @@ impl<'a> Resolution<'a> {
                     .get_or_insert_with(|| Exclusion::Held(hold.clone()));
             }
         }
-        let candidate = candidate(&sets, newest_complete);
+        let candidate = candidate(&sets, baseline);
         let newest_usable = sets
             .iter()
             .position(|set| set.is_complete() && set.is_usable());
@@ -338,6 +349,7 @@ impl<'a> Resolution<'a> {
             sets,
             current,
             newest_complete,
+            baseline,
             candidate,
             settled,
             stale_links,
@@ -403,7 +415,7 @@ impl<'a> Resolution<'a> {
                 Reason::IncompleteAtSource { lacking }
             };
         }
-        match (self.candidate, self.newest_complete) {
+        match (self.candidate, self.baseline) {
             (Some(better), _) if better < index => Reason::NotNewest {
                 candidate: self.sets[better].version.clone(),
             },
@@ -583,20 +595,22 @@ enum Side {
     Source,
 }
 
-/// The set that is installed next: the newest that is newer than all that is complete, admitted by every setting and
-/// obtainable. An installation that was begun is finished first, so that a host does not stay between two versions as
+/// The set that is installed next: the newest that is newer than the baseline, admitted by every setting and obtainable.
+/// What is here for another system (this host may have gone back from it) counts for nothing. An installation that was begun is finished first, so that a host does not stay between two versions as
 /// long as a newer one cannot be had. Nothing older than a version that is still here in part comes by itself.
-fn candidate(sets: &[UpdateSet<'_>], newest_complete: Option<usize>) -> Option<usize> {
+fn candidate(sets: &[UpdateSet<'_>], baseline: Option<usize>) -> Option<usize> {
     let has_part = |set: &UpdateSet<'_>| {
-        set.parts
-            .iter()
-            .any(|part| part.state() == Some(State::Complete))
+        !set.is_misfit()
+            && set
+                .parts
+                .iter()
+                .any(|part| part.state() == Some(State::Complete))
     };
     let begun = sets
         .iter()
         .position(has_part)
         .map_or(sets.len(), |index| index + 1);
-    let newer = &sets[..newest_complete.unwrap_or(sets.len()).min(begun)];
+    let newer = &sets[..baseline.unwrap_or(sets.len()).min(begun)];
     let admitted = |set: &UpdateSet<'_>| set.exclusion.is_none();
     // A hold keeps a host from going on, not from leaving the place between two versions.
     let finishes =
@@ -639,6 +653,7 @@ fn chosen_by_link(
         );
         // A link to something newer leads to what must not be used: left behind, whatever its file's age.
         let later = set > newest
+            && sets[set].is_usable()
             && own
                 .zip(newer)
                 .is_some_and(|(own, newer)| own.is_after(newer));

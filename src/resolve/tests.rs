@@ -467,6 +467,26 @@ fn marked_and_unfitting_versions_are_passed_over_for_the_next_best() {
 }
 
 #[test]
+fn what_is_installed_for_another_system_keeps_nothing_out_that_fits_this_one() {
+    // The host went from OS 1 to OS 2 and back: 5 was installed for OS 2, and 4 is the newest for OS 1.
+    let one = transfer("a");
+    let knowledge = Knowledge {
+        misfits: vec![(version("5"), "built for ID=other".to_owned())],
+        ..Knowledge::default()
+    };
+    for (installed, link, candidate) in [
+        (&["5"][..], "5", Some("4")),
+        (&["5", "3"], "3", Some("4")),
+        // Nothing older than what is used here comes by itself, as ever.
+        (&["5", "4"], "4", None),
+    ] {
+        let inventory = inventory("a", &["4", "3"], installed, Some(link));
+        let resolution = Resolution::new(&[(&one, &inventory)], &knowledge);
+        assert_eq!(named(&resolution, resolution.candidate), candidate);
+    }
+}
+
+#[test]
 fn a_hold_stops_newer_versions_and_lets_what_was_begun_be_finished() {
     let knowledge = Knowledge {
         marks: Marks {

@@ -406,3 +406,25 @@ fn a_hold_and_a_range_are_told_before_a_look_is_taken() {
     let log = server.take_log();
     assert!(log.iter().all(|one| one.path != "/app_3.0.raw"), "{log:?}");
 }
+
+#[test]
+fn a_host_that_went_back_to_an_older_os_gets_the_newest_for_that_one() {
+    let server = server(Parts::Sent);
+    let host = host(&server);
+    host.write("etc/os-release", "ID=thisos\nVERSION_ID=2\n");
+    app(&host, &["update"]).succeeds();
+    assert_eq!(linked(&host), "app_3.0.raw");
+    host.write("etc/os-release", "ID=thisos\nVERSION_ID=1\n");
+    app(&host, &["check-new"]).succeeds().prints("2.0\n");
+    app(&host, &["update"])
+        .succeeds()
+        .says("Selected update '2.0' for install.");
+    assert_eq!(linked(&host), "app_2.0.raw");
+    app(&host, &["update"]).succeeds().says("No update needed.");
+    // What was installed for the other system is here still, for the way forward.
+    host.write("etc/os-release", "ID=thisos\nVERSION_ID=2\n");
+    server.take_log();
+    app(&host, &["update"]).succeeds();
+    assert_eq!(linked(&host), "app_3.0.raw");
+    assert_eq!(downloads(&server), [""; 0]);
+}
