@@ -60,9 +60,11 @@ save_plan
 run 0 apply "$saved"
 expect_match 'the message' 'nothing to do' "$stderr"
 
-say 'the units that are touched are told beforehand, as far as the images are here'
+say 'the units that are touched are told beforehand, also of an image that is still at its source'
 extension hello 2
 publish hello
+run 0 plan -C hello
+expect_match 'the units' 'restart hello.service \(.*changed' "$stdout"
 run 0 acquire -C hello
 run 0 plan -C hello
 expect_match 'the units' 'restart hello.service' "$stdout"

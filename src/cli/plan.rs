@@ -267,10 +267,12 @@ fn forecast(context: &Context<'_>, job: &Job<'_>) -> Forecast {
         return Forecast::default();
     }
     let member = super::transaction::member(context, job, Purpose::Update);
+    let session = &context.session;
     crate::trial::forecast(
         context.root,
-        context.session.loader.host.architecture.as_deref(),
+        session.loader.host.architecture.as_deref(),
         &member,
+        &session.facts_of(&job.resolution, job.plan.version),
     )
 }
 

@@ -54,22 +54,27 @@ impl Facts {
             .filter(|(_, kind)| *kind == Kind::Directory)
             .map(|(name, _)| format!("{hierarchy}/{name}"))
             .collect();
-        let mut room = TEXT_LIMIT;
-        let units = image.units()?.into_iter();
-        let units = units.map(|(path, unit)| {
-            let facts = UnitFacts::of(&path, unit, &mut room);
-            (path, facts)
-        });
         Ok(Self {
             format: image.format(),
             release,
             directories,
-            units: units.collect(),
+            units: UnitFacts::all(image.units()?),
         })
     }
 }
 
 impl UnitFacts {
+    /// What is remembered of the units of an image.
+    #[must_use]
+    pub fn all(units: BTreeMap<String, Unit>) -> BTreeMap<String, Self> {
+        let mut room = TEXT_LIMIT;
+        let units = units.into_iter().map(|(path, unit)| {
+            let facts = Self::of(&path, unit, &mut room);
+            (path, facts)
+        });
+        units.collect()
+    }
+
     fn of(path: &str, unit: Unit, room: &mut usize) -> Self {
         let digest = |bytes: &[u8]| Sha256(sha2::Sha256::digest(bytes).into());
         match unit {

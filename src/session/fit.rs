@@ -4,6 +4,7 @@
 //! source costs no second one. What cannot be looked into counts as fitting; systemd's own verdict after the merge is
 //! the last word then.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -122,6 +123,28 @@ impl Session<'_> {
                 Err(why) => Some(why),
             }
         })
+    }
+
+    /// What looks into a version's images show, as far as they can be looked into, by transfer.
+    #[must_use]
+    pub fn facts_of(
+        &self,
+        resolution: &Resolution<'_>,
+        version: &Version,
+    ) -> BTreeMap<String, Facts> {
+        let Some(index) = resolution.find(version) else {
+            return BTreeMap::new();
+        };
+        let parts = resolution
+            .transfers
+            .iter()
+            .zip(&resolution.sets[index].parts);
+        let looks = parts.filter_map(|((transfer, inventory), part)| {
+            let entry = entry(transfer, inventory, part)?;
+            let facts = self.look(transfer, part, &entry).ok()??;
+            Some((transfer.id.clone(), facts))
+        });
+        looks.collect()
     }
 
     /// Why a version whose files have just arrived does not fit: the last look before a link moves.

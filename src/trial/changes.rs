@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::activate::effects::{self, Contents, Effect, ReleaseKeys, Touch};
+use crate::activate::effects::{self, Contents, Effect, Files, ReleaseKeys, Touch};
 use crate::activate::health::Watch;
 use crate::activate::system::SystemManager;
 use crate::activate::{self, ActivationPlan, Verb};
 use crate::definition::transfer::Units;
 use crate::extension::ExtensionKind;
-use crate::image::{Image, Release};
+use crate::image::{Facts, Image, Release, UnitFacts};
 use crate::plan::document::{Forecast, UnitForecast};
 use crate::root::Root;
 
@@ -47,6 +47,8 @@ pub(super) struct Change {
     pub(super) gone: Vec<String>,
     /// The units of each member, by index.
     members: Vec<Own>,
+    /// What asks for a unit to be touched, where that is an image.
+    why: BTreeMap<String, String>,
 }
 
 /// The units of one member.
@@ -66,6 +68,8 @@ pub(super) struct Look<'a> {
     pub(super) root: &'a Root,
     pub(super) architecture: &'a str,
     pub(super) system: Option<&'a dyn SystemManager>,
+    /// What is known of images that are not here yet, by transfer.
+    pub(super) expected: Option<&'a BTreeMap<String, Facts>>,
 }
 
 impl Change {
@@ -74,6 +78,7 @@ impl Change {
         let mut plan = plan_of(members, direction);
         let mut gone = Vec::new();
         let mut owns = Vec::new();
+        let mut why = BTreeMap::new();
         let keys = release_keys(look);
         for member in members {
             let mut own = Own::default();
@@ -88,7 +93,9 @@ impl Change {
                 let (old, new) = images(look.root, part, direction);
                 let old = old.and_then(|path| contents(look, path, &entry));
                 let to_nothing = new.is_none();
-                let new = new.and_then(|path| contents(look, path, &entry));
+                let new = new
+                    .and_then(|path| contents(look, path, &entry))
+                    .or_else(|| expected(look, part));
                 if new.is_none() && !to_nothing {
                     // It is not here yet, or cannot be looked into: nothing says that it lacks what the old one ships.
                     if let Some(old) = &old {
@@ -101,6 +108,7 @@ impl Change {
                 }
                 for effect in effects::effects(old, new, keys) {
                     apply(look, member, &effect, &mut plan, &mut gone, &mut own);
+                    why.entry(effect.unit).or_insert(effect.why);
                 }
             }
             owns.push(own);
@@ -119,6 +127,7 @@ impl Change {
             plan,
             gone,
             members: owns,
+            why,
         }
     }
 
@@ -204,14 +213,13 @@ pub(super) fn forecast(look: Look<'_>, member: &Member) -> Forecast {
     let members = std::slice::from_ref(member);
     let change = Change::of(look, members, Direction::Forward);
     let named: BTreeSet<&String> = named(member).collect();
-    let line = |verb: &str, unit: &String| UnitForecast {
-        unit: unit.clone(),
-        verb: verb.to_owned(),
-        why: if named.contains(unit) {
-            "named by the definition".to_owned()
-        } else {
-            "changed by the image".to_owned()
-        },
+    let line = |verb: &str, unit: &String| {
+        let told = change.why.get(unit).filter(|_| !named.contains(unit));
+        UnitForecast {
+            unit: unit.clone(),
+            verb: verb.to_owned(),
+            why: told.map_or_else(|| "named by the definition".to_owned(), String::clone),
+        }
     };
     let restart = change.plan.restart.iter().map(|unit| line("restart", unit));
     let reload = change.plan.reload.iter().map(|unit| line("reload", unit));
@@ -386,8 +394,21 @@ fn contents<'a>(look: Look<'a>, path: &Path, (kind, name): &Entry) -> Option<Con
         _ => BTreeMap::new(),
     };
     Some(Contents {
-        units,
+        units: UnitFacts::all(units),
         release,
-        digest: Box::new(move |path| image.digest(path).ok().flatten()),
+        files: Files::Here(Box::new(move |path| image.digest(path).ok().flatten())),
+    })
+}
+
+/// What a look into an image that is not here yet has shown.
+fn expected<'a>(look: Look<'a>, part: &Part) -> Option<Contents<'a>> {
+    let facts = look.expected?.get(&part.transfer)?;
+    Some(Contents {
+        units: facts.units.clone(),
+        release: match &facts.release {
+            Release::Fields(fields) => fields.clone(),
+            Release::Named(_) | Release::None => BTreeMap::new(),
+        },
+        files: Files::Elsewhere,
     })
 }

@@ -16,7 +16,7 @@ mod changes;
 pub mod links;
 pub mod record;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::activate::health::{self, Health, Watch};
 use crate::activate::system::{SystemError, SystemManager};
@@ -25,6 +25,7 @@ use crate::definition::ComponentKey;
 use crate::definition::transfer::ActivationMode;
 use crate::event::{Event, Reporter, Severity, chain};
 use crate::fetch::Cancel;
+use crate::image::Facts;
 use crate::install::marks::{self, MarksError};
 use crate::install::switch::SwitchError;
 use crate::plan::document::Forecast;
@@ -122,13 +123,20 @@ impl TrialError {
     }
 }
 
-/// What can be told of a member's activation before anything has happened.
+/// What can be told of a member's activation before anything has happened; `expected`, by transfer, is what is known of
+/// images that are not here yet.
 #[must_use]
-pub fn forecast(root: &Root, architecture: Option<&str>, member: &Member) -> Forecast {
+pub fn forecast(
+    root: &Root,
+    architecture: Option<&str>,
+    member: &Member,
+    expected: &BTreeMap<String, Facts>,
+) -> Forecast {
     let look = Look {
         root,
         architecture: architecture.unwrap_or_default(),
         system: None,
+        expected: Some(expected),
     };
     changes::forecast(look, member)
 }
@@ -146,6 +154,7 @@ impl Conductor<'_> {
             root: self.root,
             architecture: self.architecture.unwrap_or_default(),
             system: Some(self.system),
+            expected: None,
         }
     }
 

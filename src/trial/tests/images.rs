@@ -8,6 +8,8 @@ use backhand::{FilesystemCompressor, FilesystemWriter, NodeHeader};
 use super::super::changes::{Change, Direction, Look, forecast};
 use super::machine::{Machine, file, member, pending};
 use super::*;
+use crate::extension::ExtensionKind;
+use crate::image::Image;
 
 /// An extension that ships these units.
 fn image(name: &str, units: &[(&str, &str)]) -> Vec<u8> {
@@ -63,6 +65,7 @@ fn look(machine: &Machine) -> Look<'_> {
         root: &machine.root,
         architecture: "x86-64",
         system: Some(&machine.manager),
+        expected: None,
     }
 }
 
@@ -124,9 +127,35 @@ fn a_forecast_names_the_units_and_why_each_is_touched() {
     assert_eq!(
         units,
         [
-            "restart changed.service: changed by the image",
+            "restart changed.service: /usr/lib/systemd/system/changed.service changed",
             "stop gone.service: not part of the new version",
         ]
     );
     assert_eq!(forecast.merge, ["sysext"]);
+}
+
+#[test]
+fn a_forecast_knows_what_a_look_at_the_source_has_shown() {
+    let (machine, member) = machine();
+    let new = std::fs::read(machine.outer(&pending("a"))).expect("an image");
+    std::fs::remove_file(machine.outer(&pending("a"))).expect("removed");
+    let length = new.len() as u64;
+    let mut image = Image::open(Box::new(Cursor::new(new)), length, "x86-64").expect("opened");
+    let facts = Facts::of(&mut image, ExtensionKind::Sysext, "a").expect("looked into");
+    let expected = [(member.parts[0].transfer.clone(), facts)].into();
+    let told = |expected| {
+        let look = Look {
+            expected,
+            ..look(&machine)
+        };
+        let units = forecast(look, &member).units.into_iter();
+        units
+            .map(|unit| format!("{} {}", unit.verb, unit.unit))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(None), [""; 0]);
+    assert_eq!(
+        told(Some(&expected)),
+        ["restart changed.service", "stop gone.service"]
+    );
 }
