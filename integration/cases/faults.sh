@@ -116,3 +116,14 @@ expect_match 'the message' '404' "$stderr"
 old_version_stands 3
 mv "$work/manifest" "$www/hello/SHA256SUMS"
 new_version_arrives 4
+
+say 'no loop device is to be had: nothing moves, and nobody is blamed'
+extension hello 5
+publish_signed hello publisher@example.org
+pid=$(main_pid hello)
+mount --bind /dev/null /dev/loop-control
+run 1 update
+expect_match 'the message' 'no loop device is to be had' "$stderr"
+umount /dev/loop-control
+old_version_stands 4
+new_version_arrives 5

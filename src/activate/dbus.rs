@@ -16,6 +16,7 @@ use zbus::proxy::CacheProperties;
 use zbus::{Connection, ObjectPath, OwnedObjectPath};
 
 use super::command;
+use super::loops;
 use super::system::{CommandOutcome, JobResult, SystemError, SystemManager, UnitState};
 
 /// systemd, reached over the system bus at the first question.
@@ -157,6 +158,10 @@ impl SystemBus {
 }
 
 impl SystemManager for SystemBus {
+    fn can_attach_images(&self) -> Result<(), SystemError> {
+        loops::ask().map_err(SystemError::NoLoopDevice)
+    }
+
     fn is_loaded(&self, unit: &str) -> Result<bool, SystemError> {
         self.call("look up", unit, async |connection| {
             let state = UnitProxy::of(connection, unit).await?.load_state().await?;

@@ -11,6 +11,7 @@ pub mod plan;
 pub mod system;
 
 mod command;
+mod loops;
 mod reboot;
 #[cfg(test)]
 mod tests;

@@ -85,6 +85,14 @@ pub trait SystemManager {
         Ok(false)
     }
 
+    /// Whether an image can be attached at all: asked before anything moves for the sake of a merge.
+    ///
+    /// # Errors
+    /// [`SystemError::NoLoopDevice`] when the kernel refuses one.
+    fn can_attach_images(&self) -> Result<(), SystemError> {
+        Ok(())
+    }
+
     /// Makes the manager read all unit files again, and waits until it has.
     ///
     /// # Errors
@@ -307,6 +315,9 @@ pub enum SystemError {
         /// How long was waited.
         seconds: u64,
     },
+    /// The kernel gives out no loop device.
+    #[error("no loop device is to be had, so no image can be merged")]
+    NoLoopDevice(#[source] io::Error),
     /// A program could not be started or watched.
     #[error("cannot run '{program}'")]
     Run {

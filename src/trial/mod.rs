@@ -106,6 +106,9 @@ pub enum TrialError {
     /// A reboot cannot be asked for.
     #[error(transparent)]
     Reboot(#[from] ActivateError),
+    /// No image can be merged on this system as it is.
+    #[error("nothing was switched")]
+    Preflight(#[from] SystemError),
 }
 
 impl TrialError {
@@ -119,6 +122,11 @@ impl TrialError {
                 Some("the next run goes on with it; nothing has to be cleaned up".to_owned())
             }
             Self::Reboot(error) => error.hints().into_iter().next(),
+            Self::Preflight(_) => Some(
+                "`losetup --list` shows who uses them (the kernel's `max_loop=` bounds them); what was fetched is kept for the \
+                 next run"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -162,7 +170,8 @@ impl Conductor<'_> {
     /// record, unless its component is on trial again.
     ///
     /// # Errors
-    /// When the record cannot be written, or an earlier trial's cannot be read.
+    /// When the record cannot be written, an earlier trial's cannot be read, or no image could be merged whatever it is:
+    /// then nothing of the versions is at fault, and nothing moves.
     pub fn begin(&self, mut record: Record) -> Result<Record, TrialError> {
         if let Some(earlier) = record::read(self.root)? {
             let again = |member: &Member| {
@@ -182,6 +191,9 @@ impl Conductor<'_> {
         record.failed_before = self.failed_units();
         // Now, not once the links have moved: a boot in between would start the new version's units.
         let change = Change::of(self.look(), &record.members, Direction::Forward);
+        if !change.plan.merge.is_empty() && record.members.iter().any(Member::has_image) {
+            self.system.can_attach_images()?;
+        }
         record.up_before = change.up(self.system).into_iter().collect();
         record::write(self.root, &record)?;
         Ok(record)

@@ -144,6 +144,16 @@ impl Record {
 }
 
 impl Member {
+    /// Whether it brings an image that a merge has to attach.
+    pub(super) fn has_image(&self) -> bool {
+        let image = |part: &Part| {
+            part.target
+                .extension()
+                .is_some_and(|suffix| suffix == "raw")
+        };
+        self.parts.iter().any(image)
+    }
+
     /// The component's name.
     #[must_use]
     pub fn name(&self) -> ComponentName {

@@ -191,6 +191,23 @@ fn a_whole_run_ends_with_the_new_version_or_the_old_one() {
 }
 
 #[test]
+fn without_a_loop_device_nothing_moves_and_no_version_is_blamed() {
+    let machine = Machine::new(&["a"]);
+    machine.acquires("a", "2");
+    machine.manager.without_loop_devices.set(true);
+    let before = machine.shows_all("a");
+    let error = machine
+        .run(&[member("a", AUTO)])
+        .expect_err("no image can be merged");
+    assert!(matches!(error, TrialError::Preflight(_)), "{error:?}");
+    assert_eq!(machine.shows_all("a"), before);
+    // What waits for a boot needs none now.
+    machine
+        .run(&[member("a", ActivationMode::Stage)])
+        .expect("staged");
+}
+
+#[test]
 fn what_was_seen_stands_in_the_mark_with_the_digests() {
     let machine = Machine::new(&["a"]);
     machine.acquires("a", "2 sick");

@@ -48,6 +48,7 @@ pub(super) struct Manager {
     pub(super) calls: RefCell<Vec<String>>,
     pub(super) reachable: Cell<bool>,
     pub(super) going_down: Cell<bool>,
+    pub(super) without_loop_devices: Cell<bool>,
     fuse: AtomicUsize,
 }
 
@@ -95,6 +96,7 @@ impl Machine {
                 calls: RefCell::default(),
                 reachable: Cell::new(true),
                 going_down: Cell::new(false),
+                without_loop_devices: Cell::new(false),
                 fuse: AtomicUsize::new(OUT),
             },
             talk: Talk {
@@ -481,6 +483,14 @@ impl SystemManager for Manager {
 
     fn is_going_down(&self) -> Result<bool, SystemError> {
         Ok(self.going_down.get())
+    }
+
+    fn can_attach_images(&self) -> Result<(), SystemError> {
+        if self.without_loop_devices.get() {
+            let full = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(SystemError::NoLoopDevice(full));
+        }
+        Ok(())
     }
 
     fn reload_manager(&self) -> Result<(), SystemError> {
