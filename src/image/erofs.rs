@@ -151,6 +151,13 @@ impl Tree for Erofs {
         Ok(text.into_vec())
     }
 
+    fn user_attribute(&mut self, path: &str, name: &str) -> Result<Option<Vec<u8>>, ImageError> {
+        let inode = self.existing(path)?;
+        let all = now(self.reader.xattrs_inode(inode));
+        let mut all = all.map_err(|error| failure(&self.source, &error))?;
+        Ok(all.remove(format!("user.{name}").as_bytes()))
+    }
+
     fn copy(&mut self, path: &str, sink: &mut Sink<'_>) -> Result<(), ImageError> {
         let inode = self.existing(path)?;
         let failed = |error| failure(&self.source, &error);

@@ -134,6 +134,11 @@ impl Tree for Ext {
         Ok(AsRef::<[u8]>::as_ref(&text).to_vec())
     }
 
+    fn user_attribute(&mut self, _: &str, _: &str) -> Result<Option<Vec<u8>>, ImageError> {
+        // The crate reads none.
+        Ok(None)
+    }
+
     fn copy(&mut self, path: &str, sink: &mut Sink<'_>) -> Result<(), ImageError> {
         let failed = |error| self.failure(&error);
         let mut file = self.load()?.open(absolute(path).as_str()).map_err(failed)?;

@@ -191,20 +191,52 @@ impl Image {
             && let Some(stat) = self.at(&file)?
             && stat.kind == Kind::File
         {
-            let bytes = self.content(&file, stat.size, RELEASE_LIMIT)?;
-            let text = String::from_utf8_lossy(&bytes);
-            return Ok(Release::Fields(parse_environment(&text)));
+            return self.fields(&file, stat.size);
         }
         let names = self.listed(&directory, ENTRIES)?.into_iter();
         let mut names: Vec<String> = names
             .filter_map(|(name, _)| Some(name.strip_prefix(RELEASE_PREFIX)?.to_owned()))
             .collect();
         names.sort();
-        Ok(if names.is_empty() {
-            Release::None
-        } else {
-            Release::Named(names)
-        })
+        if names.is_empty() {
+            return Ok(Release::None);
+        }
+        match self.loose(&directory, &names)? {
+            Some((file, size)) => self.fields(&file, size),
+            None => Ok(Release::Named(names)),
+        }
+    }
+
+    /// The one release file that counts whatever its image is called, by its attribute `user.extension-release.strict`
+    /// (systemd-sysext(8)). Two of them are none: 257 and 262 agree in that.
+    fn loose(
+        &mut self,
+        directory: &str,
+        names: &[String],
+    ) -> Result<Option<(String, u64)>, ImageError> {
+        let mut loose = None;
+        for name in names {
+            let file = format!("{directory}/{RELEASE_PREFIX}{name}");
+            let Some(stat) = self.at(&file)?.filter(|stat| stat.kind == Kind::File) else {
+                continue;
+            };
+            let (tree, inner) = self.tree(&file).ok_or_else(gone)?;
+            let strict = tree.user_attribute(inner, "extension-release.strict")?;
+            if !strict.is_some_and(|value| is_false(&value)) {
+                continue;
+            }
+            if loose.is_some() {
+                return Ok(None);
+            }
+            loose = Some((file, stat.size));
+        }
+        Ok(loose)
+    }
+
+    fn fields(&mut self, file: &str, size: u64) -> Result<Release, ImageError> {
+        let bytes = self.content(file, size, RELEASE_LIMIT)?;
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(Release::Fields(parse_environment(&text)))
     }
 
     /// The unit files and what lies in the directories beside them (drop-ins, `.wants`), by path.
@@ -483,6 +515,13 @@ fn has(source: &Source, at: u64, magic: &[u8]) -> Result<bool, ImageError> {
     let bytes = &mut bytes[..magic.len().min(8)];
     source.read(at, bytes)?;
     Ok(bytes == magic)
+}
+
+/// Whether a value means "no" (systemd.syntax(7)).
+fn is_false(value: &[u8]) -> bool {
+    ["0", "no", "n", "false", "f", "off"]
+        .iter()
+        .any(|word| value.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// The names of a path, without empty ones and dots.

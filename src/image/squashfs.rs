@@ -4,6 +4,8 @@
 //! without a bound on what they decode to, and descends into directories by recursion, so that a deep hostile tree
 //! ends the process. Nothing here recurses, and nothing is larger than a block (one MiB at most).
 
+mod attributes;
+
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
@@ -11,6 +13,7 @@ use super::codec::Codec;
 use super::error::ImageError;
 use super::source::{Fields, Source};
 use super::tree::{Kind, Sink, Stat, Tree, Visit};
+use attributes::NO_ATTRIBUTES;
 
 /// An opened squashfs.
 pub(super) struct Squashfs {
@@ -22,6 +25,7 @@ pub(super) struct Squashfs {
     inode_table: u64,
     directory_table: u64,
     fragment_table: u64,
+    attribute_table: u64,
     metadata: VecDeque<(u64, Block)>,
     /// The last fragment block: small files lie side by side in it.
     fragment: Option<(u64, Vec<u8>)>,
@@ -46,6 +50,8 @@ struct Inode {
     kind: Kind,
     mtime: u32,
     size: u64,
+    /// The index of its extended attributes.
+    attributes: u32,
     body: Body,
 }
 
@@ -111,6 +117,7 @@ impl Squashfs {
             inode_table: fields.u64(64),
             directory_table: fields.u64(72),
             fragment_table: fields.u64(80),
+            attribute_table: fields.u64(56),
             metadata: VecDeque::new(),
             fragment: None,
             source: source.window(0, used),
@@ -209,6 +216,7 @@ impl Squashfs {
         let mut cursor = self.position(self.inode_table, reference >> 16, offset)?;
         let header: [u8; 16] = self.fields(&mut cursor)?;
         let header = Fields(&header);
+        let mut attributes = NO_ATTRIBUTES;
         let (size, kind, body) = match header.u16(0) {
             1 => {
                 let bytes: [u8; 16] = self.fields(&mut cursor)?;
@@ -242,6 +250,8 @@ impl Squashfs {
             9 => {
                 let bytes: [u8; 40] = self.fields(&mut cursor)?;
                 let fields = Fields(&bytes);
+                // Of directories, links and devices nobody asks for them.
+                attributes = fields.u32(36);
                 let body = Body::File {
                     start: fields.u64(0),
                     fragment: fields.u32(28),
@@ -264,6 +274,7 @@ impl Squashfs {
             kind,
             mtime: header.u32(8),
             size,
+            attributes,
             body,
         })
     }
@@ -413,6 +424,11 @@ impl Tree for Squashfs {
         let mut text = vec![0; size];
         self.metadata(&mut cursor, &mut text)?;
         Ok(text)
+    }
+
+    fn user_attribute(&mut self, path: &str, name: &str) -> Result<Option<Vec<u8>>, ImageError> {
+        let inode = self.existing(path)?;
+        Squashfs::user_attribute(self, inode.attributes, name)
     }
 
     fn copy(&mut self, path: &str, sink: &mut Sink<'_>) -> Result<(), ImageError> {

@@ -48,6 +48,9 @@ pub(super) trait Tree: Send {
     /// The text of a symlink, [`LINK_LIMIT`] bytes at most.
     fn target(&mut self, path: &str) -> Result<Vec<u8>, ImageError>;
 
+    /// The value of the extended attribute `user.NAME` of a regular file; `None` also where it cannot be read.
+    fn user_attribute(&mut self, path: &str, name: &str) -> Result<Option<Vec<u8>>, ImageError>;
+
     /// Streams a regular file.
     fn copy(&mut self, path: &str, sink: &mut Sink<'_>) -> Result<(), ImageError>;
 }
