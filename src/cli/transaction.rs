@@ -3,6 +3,8 @@
 //! Every verb that changes what is installed ends here, so there is one order of steps and one place that says how it
 //! went.
 
+mod removals;
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -262,6 +264,7 @@ impl<'a> Transaction<'a> {
         let mut record = self.begin(&members)?;
         let mut switched = Vec::new();
         for ((job, mut acquired), member) in ready.into_iter().zip(members) {
+            self.owe(job, &acquired);
             let staged = std::mem::take(&mut acquired.staged);
             match self.switch(job, staged) {
                 Ok(()) => switched.push((job, acquired, member)),
@@ -378,7 +381,7 @@ impl<'a> Transaction<'a> {
     }
 
     fn decide<'s>(
-        &self,
+        &mut self,
         surveyed: &'s Surveyed,
         request: Request<'_>,
     ) -> Result<Option<Job<'s>>, Error> {
@@ -402,6 +405,9 @@ impl<'a> Transaction<'a> {
                 self.say(name, &idle_text(&idle, &resolution));
                 for removal in &leftovers {
                     vacuum::remove(&context.executor, removal)?;
+                }
+                if request.goal == Goal::Install {
+                    self.clear_owed(surveyed, &resolution);
                 }
                 Ok(None)
             }
@@ -427,20 +433,6 @@ impl<'a> Transaction<'a> {
             &format!("Version '{}' is passed over: {why}.", job.plan.version),
         );
         false
-    }
-
-    /// Removes what the plan leaves behind; where the new version has not proved itself, never the one in use before.
-    fn clear_away(&mut self, job: &Job<'_>, acquired: &Acquired<'_, '_>, unproved: bool) {
-        let previous = in_use(&job.resolution).map(|set| set.version);
-        let removals: Vec<_> = acquired
-            .removals
-            .iter()
-            .copied()
-            .filter(|removal| !unproved || Some(removal.version) != previous)
-            .collect();
-        if let Err(error) = self.context.executor.clear_away(&removals) {
-            self.told(job.name(), &error.into());
-        }
     }
 
     fn conductor(&self) -> Option<Conductor<'_>> {
@@ -469,6 +461,7 @@ impl<'a> Transaction<'a> {
             let reason = member.verdict.clone();
             match member.on_failure {
                 OnFailure::Revert => {
+                    self.forgive(&member.name());
                     self.remember(Happening::Reverted, member, reason);
                     self.tally.reverted = true;
                 }

@@ -2,6 +2,7 @@
 //! definitions are gone. Shared with systemd-sysupdate (compat 3, section 3.4).
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::Digest as _;
@@ -14,17 +15,25 @@ use crate::root::Root;
 use crate::storage::atomic::{self, AtomicError, Durability};
 
 /// Records every place of a plan: one symlink per directory and pattern, its text `DIRECTORY/./PATTERN`, its name the
-/// SHA-256 of the text. A record that cannot be written is only told: the installation itself needs none.
+/// SHA-256 of the text. To somebody who may not write there it is only told: who works on files of their own can do
+/// without.
+///
+/// # Errors
+/// When the record cannot be written for another reason: `cleanup` would never find what is installed.
 pub fn record(
     root: &Root,
     component: &ComponentName,
     plan: &Plan<'_>,
     durability: Durability,
     reporter: &dyn Reporter,
-) {
-    if let Err(error) = write(root, component, plan, durability) {
-        let text = format!("The installation is not recorded for `cleanup`: {error}");
-        reporter.report(&Event::Message(Severity::Warning, text));
+) -> Result<(), AtomicError> {
+    match write(root, component, plan, durability) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let text = format!("The installation is not recorded for `cleanup`: {error}");
+            reporter.report(&Event::Message(Severity::Warning, text));
+            Ok(())
+        }
+        result => result,
     }
 }
 

@@ -19,6 +19,7 @@ pub mod history;
 pub mod lock;
 pub mod marks;
 mod origin;
+pub mod owed;
 mod partial;
 mod sink;
 pub mod space;
@@ -84,6 +85,9 @@ pub enum InstallError {
         /// The cause.
         source: SwitchError,
     },
+    /// Where the files will lie cannot be recorded.
+    #[error("cannot record the installation for `cleanup`")]
+    Database(#[source] AtomicError),
     /// The choice of an older version cannot be put on record, or not be forgotten.
     #[error("cannot keep the record of the chosen version")]
     Choice(#[source] AtomicError),
@@ -168,7 +172,8 @@ impl Executor<'_> {
         staged: Vec<Option<Verified>>,
         moved: &mut Vec<Moved>,
     ) -> Result<(), InstallError> {
-        database::record(self.root, component, plan, self.durability, self.reporter);
+        database::record(self.root, component, plan, self.durability, self.reporter)
+            .map_err(InstallError::Database)?;
         // Before the first link moves: one that leads to an older version is either chosen or left behind.
         match plan.choice {
             Choice::Made => choice::write(self.root, key, plan.version),

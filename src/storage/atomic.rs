@@ -257,13 +257,19 @@ pub fn write(root: &Root, inner: &Path, bytes: &[u8], mode: u32) -> Result<(), A
     )?;
     let temporary = temporary_name(name);
     let path = directory.path().join(&temporary);
-    let mut file = create_file(root, &directory, &temporary)?;
-    file.write_all(bytes)
-        .map_err(|error| AtomicError::new("write", root.outer(&path), error))?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
-        .map_err(|error| AtomicError::new("set the mode of", root.outer(&path), error))?;
-    sync_file(root, &file, &path, Durability::Synced)?;
-    rename(root, &directory, &temporary, name, Durability::Synced)
+    let written = || {
+        let mut file = create_file(root, &directory, &temporary)?;
+        file.write_all(bytes)
+            .map_err(|error| AtomicError::new("write", root.outer(&path), error))?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
+            .map_err(|error| AtomicError::new("set the mode of", root.outer(&path), error))?;
+        sync_file(root, &file, &path, Durability::Synced)?;
+        rename(root, &directory, &temporary, name, Durability::Synced)
+    };
+    written().inspect_err(|_| {
+        // A courtesy: the next file by that name would take its place.
+        let _ = remove(root, &directory, &temporary);
+    })
 }
 
 /// Removes the entry `name`; one that is not there is fine.

@@ -224,3 +224,37 @@ fn instances_that_are_links_or_directories_are_nobodys() {
             && host.path("srv/target/app_8.raw").is_symlink()
     );
 }
+
+#[test]
+fn what_a_killed_run_had_yet_to_remove_goes_with_the_next_one_and_nothing_else() {
+    let (_server, host) = installed(3);
+    let note = |text: &str| host.write("var/lib/sysupdate/owed/default", text);
+    // What is current, what is no instance, and what is not there stay what they are.
+    host.write("srv/target/other", "mine");
+    note(
+        "[\"/srv/target/app_1.raw\", \"/srv/target/app_3.raw\", \"/srv/target/other\", \"/srv/target/app_9.raw\"]",
+    );
+    host.run(&["update"]).succeeds().says("No update needed.");
+    assert_eq!(versions(&host), ["2", "3"]);
+    assert_eq!(host.read("srv/target/other"), "mine");
+    assert!(!host.path("var/lib/sysupdate/owed/default").exists());
+    note("{garbled");
+    host.run(&["update"]).succeeds();
+    assert_eq!(versions(&host), ["2", "3"]);
+}
+
+#[test]
+fn an_update_leaves_no_note_of_what_it_has_removed() {
+    let (server, host) = installed(3);
+    host.app(&server, "", "InstancesMax=2\n");
+    host.run(&["update"]).succeeds().says("No update needed.");
+    assert_eq!(
+        versions(&host),
+        ["1", "2", "3"],
+        "only an update makes room"
+    );
+    publish(&server, 4);
+    host.update();
+    assert_eq!(versions(&host), ["3", "4"]);
+    assert!(!host.path("var/lib/sysupdate/owed/default").exists());
+}

@@ -1,0 +1,90 @@
+//! What a transaction removes, and makes sure of: old versions go last, by this run or, if it is killed, by the next.
+
+use std::path::Path;
+
+use super::{Job, Transaction, in_use};
+use crate::definition::ComponentName;
+use crate::event::{Severity, chain};
+use crate::install::{Acquired, owed};
+use crate::inventory::Instance;
+use crate::plan::{self, Goal, Planned, Removal};
+use crate::resolve::Resolution;
+use crate::session::Surveyed;
+
+impl Transaction<'_> {
+    /// Notes what is to go, before anything is switched.
+    pub(super) fn owe(&self, job: &Job<'_>, acquired: &Acquired<'_, '_>) {
+        let noted = owed::note(
+            self.context.root,
+            &self.key(job.name()),
+            &acquired.removals,
+            self.context.executor.durability,
+        );
+        if let Err(error) = noted {
+            // Only a run that is killed would need it.
+            let text = format!("What is to be removed is not noted: {}", chain(&error));
+            self.tell(Severity::Debug, job.name(), &text);
+        }
+    }
+
+    /// Removes what the plan leaves behind; where the new version has not proved itself, never the one in use before.
+    pub(super) fn clear_away(
+        &mut self,
+        job: &Job<'_>,
+        acquired: &Acquired<'_, '_>,
+        unproved: bool,
+    ) {
+        let previous = in_use(&job.resolution).map(|set| set.version);
+        let (removals, later): (Vec<_>, Vec<_>) = acquired
+            .removals
+            .iter()
+            .copied()
+            .partition(|removal| !unproved || Some(removal.version) != previous);
+        self.remove(job.name(), &removals, later.is_empty());
+    }
+
+    /// Removes what an earlier run still owes, if any of it may go.
+    pub(super) fn clear_owed(&mut self, surveyed: &Surveyed, resolution: &Resolution<'_>) {
+        let name = &surveyed.component.name;
+        let noted = owed::read(self.context.root, &self.key(name));
+        if noted.is_empty() {
+            return;
+        }
+        let settled = resolution.settled.map(|index| &resolution.sets[index]);
+        let paths: Vec<&Path> = settled
+            .iter()
+            .flat_map(|set| &set.parts)
+            .filter_map(|part| part.installed.and_then(Instance::path))
+            .collect();
+        let planned = settled.map(|set| Planned {
+            version: set.version,
+            goal: Goal::Install,
+            paths: &paths,
+        });
+        let linked = self.context.session.linked_elsewhere(name);
+        // How many are kept was decided by the run that wrote the note.
+        let transfers = surveyed.transfers();
+        let removals = plan::removals(&transfers, planned, Some(0));
+        let removals: Vec<&Removal<'_>> = removals
+            .iter()
+            .filter(|removal| noted.contains(removal.path) && !linked.contains(removal.path))
+            .collect();
+        self.remove(name, &removals, true);
+    }
+
+    /// Forgets what was to go: the version that was to take its place did not prove itself.
+    pub(super) fn forgive(&self, name: &ComponentName) {
+        let durability = self.context.executor.durability;
+        if let Err(error) = owed::clear(self.context.root, &self.key(name), durability) {
+            self.warn(name, &chain(&error));
+        }
+    }
+
+    fn remove(&mut self, name: &ComponentName, removals: &[&Removal<'_>], whole: bool) {
+        match self.context.executor.clear_away(removals) {
+            Ok(()) if whole => self.forgive(name),
+            Ok(()) => {}
+            Err(error) => self.told(name, &error.into()),
+        }
+    }
+}
