@@ -51,3 +51,37 @@ def start(command, environment, chroot, output, options):
     os.write(opener, b"x")
     os.close(opener)
     return pid
+
+
+class Registers:
+    """The registers of a tracee that is stopped at a system call, as far as a call is replaced by an error."""
+
+    GETREGSET, SETREGSET, PRSTATUS, ARM_SYSTEM_CALL = 0x4204, 0x4205, 1, 0x404
+
+    class _Vector(ctypes.Structure):
+        _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+
+    def __init__(self, machine):
+        self.machine = machine
+        # struct user_regs_struct: rax is the 11th of 27 words, orig_rax the 16th; on aarch64 x0 is the first of 34.
+        self.words, self.result = {"x86_64": (27, 10), "aarch64": (34, 0)}[machine]
+
+    def skip(self, pid):
+        """At the entry of a call: it does not happen."""
+        if self.machine == "aarch64":
+            number = ctypes.c_int(-1)
+            vector = self._Vector(ctypes.addressof(number), ctypes.sizeof(number))
+            ptrace(self.SETREGSET, pid, self.ARM_SYSTEM_CALL, ctypes.addressof(vector))
+        else:
+            self._change(pid, 15, -1)
+
+    def fail(self, pid, number):
+        """At its exit: it has failed with this error number."""
+        self._change(pid, self.result, -number)
+
+    def _change(self, pid, word, value):
+        words = (ctypes.c_long * self.words)()
+        vector = self._Vector(ctypes.addressof(words), ctypes.sizeof(words))
+        ptrace(self.GETREGSET, pid, self.PRSTATUS, ctypes.addressof(vector))
+        words[word] = value
+        ptrace(self.SETREGSET, pid, self.PRSTATUS, ctypes.addressof(vector))

@@ -1,0 +1,342 @@
+"""What the crash harness interrupts: a root tree in some state, one call of the program, and what has to hold afterwards whatever
+happened to that call.
+
+A scenario says how the tree comes about, which call is interrupted and which one follows. What is checked is the same for all of them:
+each file under a final name is whole, each current symlink resolves to a whole file of a version that may be current, and after the
+call that follows the tree is the one that an undisturbed call leaves behind, byte for byte."""
+
+import collections
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import time
+
+from tracer import Tracer
+
+Artifact = collections.namedtuple("Artifact", "name directory link")
+
+TRANSFER = """[Transfer]
+Verify=no
+{transfer}
+[Source]
+Type=url-file
+Path={url}
+MatchPattern={name}-@v.img
+
+[Target]
+Type=regular-file
+Path=/{directory}
+MatchPattern={name}-@v.img
+InstancesMax=3
+{target}"""
+
+# What may differ from run to run, as it holds times, or is a courtesy that a sick system may cost.
+VOLATILE = ("var/lib/sysupdate/marks/", "var/lib/sysupdate/seen/", "run/")
+IGNORED = ("var/lib/sysupdate/history.jsonl", "var/cache")
+# What is state of the program's own: it may be missing where it could not be written.
+STATE = ("var/lib/sysupdate", "var/cache", "run")
+
+
+class Scenario:
+    """The plain update of one file with a current symlink, from version 1 to version 2."""
+
+    name = "update"
+    artifacts = (Artifact("app", "var/lib/app", "var/lib/app/current/app.img"),)
+    interrupted = following = ("update",)
+    # The versions that a link may lead to after the interruption and at the end; None: to nothing.
+    meanwhile, finally_ = (1, 2), (2,)
+    # Versions whose files must be there at any time.
+    standing = (1,)
+
+    def __init__(self, work, program, chroot, server):
+        self.program, self.chroot, self.server = program, chroot, server
+        self.root, self.template = work / "root", work / "template"
+        self.output = work / "output"
+        self.environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "SYSTEMD_LOG_LEVEL": "info"}
+        self.digests = {}
+        self.final = None
+
+    # ---- what differs ----
+
+    def lay_out(self):
+        """Brings the tree into the state before the interrupted call."""
+        self.define()
+        self.publish(1)
+        self.expect_success("update")
+        self.publish(2)
+
+    # ---- tools for it ----
+
+    def write(self, path, text):
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+
+    def define(self, transfer="", target=""):
+        for artifact in self.artifacts:
+            link = ""
+            if artifact.link:
+                # With --root= and an absolute link that stands already, systemd-sysupdate 262.1 follows it and replaces version 1
+                # itself by a link to version 2: for it, the link lies below the target path.
+                text = os.path.relpath(artifact.link, artifact.directory) if self.chroot else f"/{artifact.link}"
+                link = f"CurrentSymlink={text}\n"
+            text = TRANSFER.format(name=artifact.name, directory=artifact.directory, url=self.server.url, transfer=transfer, target=link + target)
+            self.write(f"etc/sysupdate.d/{artifact.name}.transfer", text)
+            (self.root / artifact.directory).mkdir(parents=True, exist_ok=True)
+
+    def publish(self, version):
+        for artifact in self.artifacts:
+            data = hashlib.shake_256(f"{artifact.name} {version}".encode()).digest(300_000)
+            name = f"{artifact.name}-{version}.img"
+            self.digests[name] = hashlib.sha256(data).hexdigest()
+            (self.server.root / name).write_bytes(data)
+            age = time.time() - 10_000_000 + version
+            os.utime(self.server.root / name, (age, age))
+        manifest = self.server.root / "SHA256SUMS"
+        manifest.write_text("".join(f"{digest}  {name}\n" for name, digest in self.digests.items()))
+        # What was changed within the last moments cannot be cached by its date, and then no two runs would be the same.
+        age = time.time() - 7200 + 60 * version
+        os.utime(manifest, (age, age))
+
+    def expect_success(self, *arguments):
+        status = self.plain(arguments)
+        if status != 0:
+            raise SystemExit(f"{self.name}: '{' '.join(arguments)}' without a disturbance ends with {status}:\n{self.output.read_text()}")
+
+    # ---- runs ----
+
+    def prepare(self):
+        """Makes the tree, and finds out what the call leaves behind when nothing happens to it."""
+        for name in ("etc", "var/cache", "run", "tmp"):
+            (self.root / name).mkdir(parents=True)
+        self.write("etc/os-release", "ID=test\nVERSION_ID=1\n")
+        self.lay_out()
+        shutil.copytree(self.root, self.template, symlinks=True)
+        self.expect_success(*self.interrupted)
+        self.expect_success(*self.following)
+        problem = self.broken(self.finally_)
+        if problem:
+            raise SystemExit(f"{self.name}: without a disturbance: {problem}")
+        self.final = self.snapshot()
+
+    def reset(self):
+        shutil.rmtree(self.root)
+        shutil.copytree(self.template, self.root, symlinks=True)
+
+    def command(self, arguments):
+        root = "/mnt/root" if self.chroot else str(self.root)
+        return [self.program, f"--root={root}", *arguments]
+
+    def traced(self, target=None):
+        tracer = Tracer(self.command(self.interrupted), self.environment, self.chroot, self.root, self.output, target)
+        tracer.run()
+        return tracer
+
+    def plain(self, arguments):
+        """A run without anything special; its exit status."""
+        prefix = ["chroot", self.chroot] if self.chroot else []
+        with open(self.output, "wb") as output:
+            done = subprocess.run(prefix + self.command(arguments), env=self.environment, stdin=subprocess.DEVNULL, stdout=output,
+                                  stderr=output, timeout=60, check=False)
+        return done.returncode
+
+    # ---- judgements ----
+
+    def broken(self, allowed):
+        """What is wrong with the links and the artifacts, or nothing."""
+        for artifact in self.artifacts:
+            problem = self.broken_files(artifact) or artifact.link and self.broken_link(artifact, allowed)
+            if problem:
+                return problem
+        return None
+
+    def broken_files(self, artifact):
+        directory = self.root / artifact.directory
+        for path in directory.iterdir():
+            if path.name in self.digests and not path.is_symlink() and digest(path) != self.digests[path.name]:
+                return f"'{path.name}' is not whole"
+        for version in self.standing:
+            if not (directory / f"{artifact.name}-{version}.img").is_file():
+                return f"version {version} of {artifact.name} is gone"
+        return None
+
+    def broken_link(self, artifact, allowed):
+        link = self.root / artifact.link
+        if not link.is_symlink():
+            return None if None in allowed and not link.exists() else "the symlink is gone"
+        try:
+            found = digest(link)
+        except OSError as error:
+            return f"the symlink resolves to nothing: {error.strerror}"
+        versions = [name for name, one in self.digests.items() if one == found]
+        if not versions:
+            return f"the symlink resolves to something that is not whole: '{os.readlink(link)}'"
+        version = versions[0].removeprefix(f"{artifact.name}-").removesuffix(".img")
+        if version not in {str(one) for one in allowed}:
+            return f"the symlink resolves to version {version}"
+        return None
+
+    def snapshot(self):
+        """The tree: kind, mode, content; the times of artifacts."""
+        found = {}
+        for path in self.root.rglob("*"):
+            name = str(path.relative_to(self.root))
+            status = path.lstat()
+            volatile = name.startswith(VOLATILE)
+            line = [stat.filemode(status.st_mode)]
+            if stat.S_ISLNK(status.st_mode):
+                line = ["link", os.readlink(path)]
+            elif stat.S_ISREG(status.st_mode) and not volatile:
+                line.append(digest(path))
+                if path.name in self.digests:
+                    line.append(str(int(status.st_mtime)))
+            # An empty directory of the program's state means as much as none.
+            empty = path.is_dir() and not path.is_symlink() and name.startswith("var/lib/sysupdate/") and not any(path.iterdir())
+            if not name.startswith(IGNORED) and not empty:
+                found[name] = " ".join(line)
+        return found
+
+    def unlike_final(self, passing=()):
+        """How the tree differs from that of an undisturbed run, except for what is passed over, or nothing."""
+        found = self.snapshot()
+        names = sorted(name for name in found.keys() | self.final.keys() if not name.startswith(tuple(passing)))
+        differences = [name for name in names if found.get(name) != self.final.get(name)]
+        if not differences:
+            return None
+        return "; ".join(f"{name}: {found.get(name, 'missing')}, not {self.final.get(name, 'missing')}" for name in differences[:4])
+
+    def judge(self):
+        """What is wrong after the interruption, and after the call that follows, or nothing."""
+        try:
+            problem = self.broken(self.meanwhile)
+            if problem:
+                return f"afterwards: {problem}"
+            status = self.plain(self.following)
+            last = (self.output.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
+            if status != 0:
+                return f"the second run ends with {status}: {last}"
+            problem = self.broken(self.finally_) or self.unlike_final()
+            if problem:
+                return f"after the second run: {problem} ({last})"
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        return None
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class FirstInstall(Scenario):
+    """Nothing is installed before."""
+
+    name = "first-install"
+    meanwhile, finally_, standing = (None, 1), (1,), ()
+
+    def lay_out(self):
+        self.define()
+        self.publish(1)
+
+
+class Three(Scenario):
+    """Three transfers, one of them without a current symlink; an old version goes."""
+
+    name = "three"
+    artifacts = (
+        Artifact("app", "var/lib/app", "var/lib/app/current/app.img"),
+        Artifact("lib", "var/lib/lib", "var/lib/lib.img"),
+        Artifact("plain", "srv/plain", None),
+    )
+    meanwhile, finally_, standing = (3, 4), (4,), (3,)
+
+    def lay_out(self):
+        self.define()
+        for version in (1, 2, 3):
+            self.publish(version)
+            self.expect_success("update")
+        self.publish(4)
+
+
+class Acquire(Scenario):
+    """Only acquired; what follows installs it."""
+
+    name = "acquire"
+    interrupted, meanwhile = ("acquire",), (1,)
+
+
+class Offline(Scenario):
+    """What is acquired is installed without network."""
+
+    name = "offline"
+    interrupted = ("--offline", "update")
+
+    def lay_out(self):
+        super().lay_out()
+        self.expect_success("acquire")
+
+
+class Resume(Scenario):
+    """An update that was cut off in the middle of its download."""
+
+    name = "resume"
+
+    def lay_out(self):
+        super().lay_out()
+        whole = self.server.root / "app-2.img"
+        data = whole.read_bytes()
+        whole.write_bytes(data[:150_000])
+        self.plain(("update",))
+        whole.write_bytes(data)
+        age = time.time() - 10_000_000 + 2
+        os.utime(whole, (age, age))
+
+
+class Vacuum(Scenario):
+    """More versions than are kept, and leftovers of others."""
+
+    name = "vacuum"
+    interrupted = following = ("-m", "2", "vacuum")
+    meanwhile, finally_, standing = (3,), (3,), (2, 3)
+
+    def lay_out(self):
+        self.define()
+        for version in (1, 2, 3):
+            self.publish(version)
+            self.expect_success("update")
+        for name in (".sysupdate.partial.app-9.img", ".sysupdate.pending.app-8.img", ".sysupdate.partial.other"):
+            self.write(f"var/lib/app/{name}", "left behind")
+
+
+class Disabled(Scenario):
+    """A feature that is off: what its transfer has installed goes with the next update."""
+
+    name = "disabled"
+    artifacts = (Scenario.artifacts[0], Artifact("extra", "srv/extra", None))
+    standing = ()
+
+    def lay_out(self):
+        self.write("etc/sysupdate.d/extras.feature", "[Feature]\nDescription=Extras\nEnabled=yes\n")
+        self.define()
+        extra = self.root / "etc/sysupdate.d/extra.transfer"
+        extra.write_text(extra.read_text().replace("[Transfer]", "[Transfer]\nFeatures=extras", 1))
+        self.publish(1)
+        self.expect_success("update")
+        self.write("etc/sysupdate.d/extras.feature", "[Feature]\nDescription=Extras\nEnabled=no\n")
+        self.publish(2)
+
+
+class Rollback(Scenario):
+    """The way back to the version before. Once it is done, another one would go further back: what follows asks for the version."""
+
+    name = "rollback"
+    interrupted, following = ("rollback", "1"), ("rollback", "1")
+    meanwhile, finally_, standing = (1, 2), (1,), (1, 2)
+
+    def lay_out(self):
+        super().lay_out()
+        self.expect_success("update")
+
+
+SCENARIOS = (Scenario, FirstInstall, Three, Acquire, Offline, Resume, Vacuum, Disabled, Rollback)
