@@ -218,6 +218,12 @@ impl PlanError {
                 reason: Exclusion::Held(_),
                 ..
             } => Some("`sysupdate unhold` lets the component go on"),
+            Self::Excluded {
+                reason: Exclusion::Changed(_),
+                ..
+            } => Some(
+                "`--accept-manifest` accepts what is offered now, once, and remembers it: if the publisher has rebuilt it (ask him)",
+            ),
             Self::Excluded { .. } => {
                 Some("`sysupdate list --why` shows the reason of each version")
             }

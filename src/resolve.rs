@@ -11,6 +11,7 @@ use std::path::Path;
 use crate::definition::transfer::{Located, Origin, Transfer};
 use crate::inventory::link::{Link, LinkState};
 use crate::inventory::{Arrival, Instance, Inventory, Location, State};
+use crate::verify::memory::Changed;
 use crate::version::Version;
 
 pub use knowledge::{Hold, Knowledge, Mark, MarkKind, Marks};
@@ -144,6 +145,8 @@ pub enum Exclusion {
     Marked(Mark),
     /// The component is held.
     Held(Hold),
+    /// Its source offers other bytes than those that it was seen with.
+    Changed(Changed),
 }
 
 impl Exclusion {
@@ -167,6 +170,11 @@ impl fmt::Display for Exclusion {
             Self::Misfit(why) => formatter.write_str(why),
             Self::Marked(mark) => mark.fmt(formatter),
             Self::Held(hold) => write!(formatter, "the component is held since {}", hold.since),
+            Self::Changed(file) => write!(
+                formatter,
+                "another checksum than when it was seen here on {}",
+                file.seen
+            ),
         }
     }
 }
@@ -472,7 +480,19 @@ fn exclusion(
             let why = knowledge.misfit(version)?;
             Some(Exclusion::Misfit(why.to_owned()))
         })
+        .or_else(|| changed(transfers, set).map(Exclusion::Changed))
         .or_else(marked)
+}
+
+/// What is wrong with the bytes that are not in use yet: nobody knows whether those that were acquired or those that are
+/// offered are the right ones. An installation that was begun with the first is finished with them.
+fn changed(transfers: &[(&Transfer, &Inventory)], set: &UpdateSet<'_>) -> Option<Changed> {
+    if set.is_begun() {
+        return None;
+    }
+    let parts = transfers.iter().zip(&set.parts);
+    let mut wanting = parts.filter(|(_, part)| part.state() != Some(State::Complete));
+    wanting.find_map(|((_, inventory), _)| inventory.changed.get(set.version).cloned())
 }
 
 /// Whether a source offers other bytes under the version than those that were marked. Only while none of the marked

@@ -17,7 +17,7 @@ use crate::install::marks::MarksError;
 use crate::install::{choice, marks};
 use crate::inventory::files::{self, FilesError, Side};
 use crate::inventory::link::{self, LinkError, LinkState};
-use crate::inventory::remote::{Demand, Manifests, RemoteError};
+use crate::inventory::remote::{Demand, Listing, Manifests, RemoteError};
 use crate::inventory::{self, Instance, Inventory, Location, Provenance, State};
 use crate::plan::{Reach, source, target};
 use crate::resolve::{Knowledge, Resolution};
@@ -218,9 +218,12 @@ impl Session<'_> {
         let target = target(transfer);
         let mut installed =
             files::list(self.root, &target.directory, &target.patterns, Side::Target)?;
-        let mut available = match reach {
+        let Listing {
+            instances: mut available,
+            changed,
+        } = match reach {
             Reach::Online if transfer.enabled => self.available(transfer)?,
-            _ => Vec::new(),
+            _ => Listing::default(),
         };
         for instances in [&mut installed, &mut available] {
             let mut duplicates = 0;
@@ -235,15 +238,21 @@ impl Session<'_> {
                 self.reporter.report(&Event::Message(Severity::Info, text));
             }
         }
-        distrust(&mut installed, &available, transfer.verification);
+        // Of what its source has changed, what was acquired may be the right one.
+        let unchanged: Vec<&Instance> = available
+            .iter()
+            .filter(|offered| !changed.contains_key(&offered.metadata.version))
+            .collect();
+        distrust(&mut installed, &unchanged, transfer.verification);
         Ok(Inventory {
             available,
+            changed,
             installed,
             link: link::examine(self.root, target)?,
         })
     }
 
-    fn available(&self, transfer: &Transfer) -> Result<Vec<Instance>, SessionError> {
+    fn available(&self, transfer: &Transfer) -> Result<Listing, SessionError> {
         Ok(match source(transfer) {
             BlobSource::Url(source) => {
                 let demand = Demand {
@@ -252,9 +261,10 @@ impl Session<'_> {
                 };
                 self.manifests.list(source, demand)?
             }
-            BlobSource::Directory(source) => {
-                files::list(self.root, &source.path, &source.patterns, Side::Source)?
-            }
+            BlobSource::Directory(source) => Listing {
+                instances: files::list(self.root, &source.path, &source.patterns, Side::Source)?,
+                ..Listing::default()
+            },
         })
     }
 
@@ -292,7 +302,7 @@ const DUPLICATES_TOLD: usize = 10;
 
 /// A pending file is only worth its name as long as it is what the manifest names: one of other bytes, or one that
 /// nobody authenticated although verification is on now, has to be fetched again.
-fn distrust(installed: &mut [Instance], available: &[Instance], verification: Verification) {
+fn distrust(installed: &mut [Instance], available: &[&Instance], verification: Verification) {
     for pending in installed
         .iter_mut()
         .filter(|instance| instance.state == State::Pending)

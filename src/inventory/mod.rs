@@ -11,12 +11,15 @@ pub mod seen;
 pub mod shared;
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::definition::transfer::Verification;
 use crate::metadata::{Metadata, MetadataError, Sha256};
+use crate::verify::memory::Changed;
+use crate::version::Version;
 use link::Link;
 
 /// One version of one artifact, somewhere.
@@ -171,6 +174,8 @@ impl Instance {
 pub struct Inventory {
     /// What the source offers, newest first; empty when it was not asked.
     pub available: Vec<Instance>,
+    /// Versions that are offered, but with other bytes than they were seen with.
+    pub changed: BTreeMap<Version, Changed>,
     /// What the target holds, newest first, unfinished instances included.
     pub installed: Vec<Instance>,
     /// Where the current symlink points, if the transfer has one.

@@ -6,7 +6,7 @@ mod admission;
 mod authority;
 mod error;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +24,9 @@ use crate::metadata::Sha256;
 use crate::root::Root;
 use crate::unpack::{Decoder, Format};
 use crate::verify::manifest::Manifest;
-use crate::verify::memory::Acceptance;
+use crate::verify::memory::{Acceptance, Changed};
 use crate::verify::reader::Limited;
+use crate::version::Version;
 use authority::{Authority, Loaded};
 pub use error::{Age, RemoteError};
 
@@ -77,6 +78,15 @@ pub struct Manifests<'a> {
     reporter: &'a dyn Reporter,
     loaded: Loaded,
     obtained: Mutex<HashMap<Key, Arc<Obtained>>>,
+}
+
+/// What a source offers to one transfer.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// All of it, in the order of the manifest.
+    pub instances: Vec<Instance>,
+    /// The versions among it that have other bytes than they were seen with.
+    pub changed: BTreeMap<Version, Changed>,
 }
 
 /// What makes one judgement of a manifest hold for another transfer.
@@ -141,15 +151,11 @@ impl<'a> Manifests<'a> {
         }
     }
 
-    /// All instances that a source offers, in the order of its manifest.
+    /// All that a source offers, in the order of its manifest.
     ///
     /// # Errors
     /// When the manifest cannot be fetched or must not be trusted.
-    pub fn list(
-        &self,
-        source: &UrlSource,
-        demand: Demand<'_>,
-    ) -> Result<Vec<Instance>, RemoteError> {
+    pub fn list(&self, source: &UrlSource, demand: Demand<'_>) -> Result<Listing, RemoteError> {
         let url = fetch::url::join(&source.base, &source.manifest).map_err(RemoteError::Fetch)?;
         let obtained = self.obtain(&url, source, demand)?;
         match self.admitted(&url, source, &obtained, demand) {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::definition::transfer::{
     Activation, Authentication, BlobSource, Check, DirectorySource, FileTarget, Keys, Overrides,
@@ -124,6 +126,7 @@ pub(crate) fn inventory(
         .map(|(time, text)| local(id, text, State::Complete, time));
     let mut inventory = Inventory {
         available: available.iter().map(|text| remote(text)).collect(),
+        changed: BTreeMap::new(),
         installed: installed.collect(),
         link: None,
     };
@@ -555,5 +558,49 @@ fn other_bytes_under_a_marked_version_are_another_version() {
         };
         let transfers = [(&one, &inventory)];
         assert_eq!(Resolution::new(&transfers, &knowledge).candidate, candidate);
+    }
+}
+
+#[test]
+fn a_version_that_its_source_has_changed_is_passed_over_unless_its_installation_was_begun() {
+    let (one, two) = (transfer("a"), transfer("b"));
+    let changed = Changed {
+        name: "x_2".to_owned(),
+        version: version("2"),
+        offered: Sha256([1; 32]),
+        known: "0".repeat(64),
+        seen: jiff::Timestamp::UNIX_EPOCH,
+    };
+    // What is here of the parts, that of the first transfer is changed, and whether version 2 is what comes.
+    for (state, others, comes) in [
+        (None, None, false),
+        (Some(State::Partial), None, false),
+        (Some(State::Pending), None, false),
+        (Some(State::Pending), Some(State::Pending), false),
+        (None, Some(State::Complete), false),
+        (Some(State::Pending), Some(State::Complete), true),
+        (Some(State::Complete), None, true),
+        (Some(State::Complete), Some(State::Pending), true),
+    ] {
+        let mut first = inventory("a", &["1", "2"], &["1"], Some("1"));
+        let mut second = inventory("b", &["1", "2"], &["1"], Some("1"));
+        for (id, inventory, state) in [("a", &mut first, state), ("b", &mut second, others)] {
+            let part = state.map(|state| local(id, "2", state, 9));
+            inventory.installed.extend(part);
+        }
+        first.changed.insert(version("2"), changed.clone());
+        let transfers = [(&one, &first), (&two, &second)];
+        let resolution = Resolution::new(&transfers, &Knowledge::default());
+        let expected = comes.then_some("2");
+        assert_eq!(
+            named(&resolution, resolution.candidate),
+            expected,
+            "{state:?} {others:?}"
+        );
+        let index = resolution.find(&version("2")).expect("listed");
+        let refused = Reason::Excluded(Exclusion::Changed(changed.clone()));
+        assert_eq!(resolution.reason(index) == refused, !comes, "{state:?}");
+        // What is installed stays what runs.
+        assert_eq!(named(&resolution, resolution.settled), Some("1"));
     }
 }

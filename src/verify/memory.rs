@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | signed before the manifest that was seen, and another one | refused | – |
 //! | the newest version is gone | refused | a warning |
-//! | another checksum under a known name | refused; a warning when it was signed later | refused |
+//! | another checksum under a known name | refused; a warning when it was signed later | that file is passed over |
 //!
 //! Something that was refused can be accepted once ([`Acceptance::Once`]): then it is what was seen.
 
@@ -104,6 +104,8 @@ pub enum Acceptance {
 pub struct Judgement {
     /// What is odd about it all the same.
     pub warnings: Vec<Finding>,
+    /// The files that must not be used, by name and the digest that is offered.
+    pub changed: Vec<Changed>,
     /// What is to be remembered, if that has changed.
     pub record: Option<Record>,
 }
@@ -131,17 +133,43 @@ pub enum Finding {
     },
     /// A file has another checksum.
     Changed {
-        /// Its name.
-        name: String,
-        /// The digest that it has now.
-        offered: String,
-        /// The one that it had.
-        known: String,
-        /// When that was last seen.
-        seen: Timestamp,
+        /// Which: the newest one.
+        file: Changed,
         /// So many other files are changed as well.
         others: usize,
     },
+}
+
+/// A file that has another checksum than the one it was seen with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Its name.
+    pub name: String,
+    /// What the pattern makes of it.
+    pub version: Version,
+    /// The digest that it has now.
+    pub offered: Sha256,
+    /// The one that it had.
+    pub known: String,
+    /// When that was last seen.
+    pub seen: Timestamp,
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            offered,
+            known,
+            seen,
+            ..
+        } = self;
+        write!(
+            formatter,
+            "'{}' has the checksum {offered}, but it had {known} when it was seen here on {seen}",
+            name.escape_debug()
+        )
+    }
 }
 
 impl fmt::Display for Finding {
@@ -171,18 +199,8 @@ impl fmt::Display for Finding {
                 formatter,
                 "it offers no version, but '{known}' was seen here on {seen}"
             ),
-            Self::Changed {
-                name,
-                offered,
-                known,
-                seen,
-                others,
-            } => {
-                write!(
-                    formatter,
-                    "'{}' has the checksum {offered}, but it had {known} when it was seen here on {seen}",
-                    name.escape_debug()
-                )?;
+            Self::Changed { file, others } => {
+                file.fmt(formatter)?;
                 match others {
                     0 => Ok(()),
                     1 => formatter.write_str(", and so has another file"),
@@ -204,34 +222,56 @@ pub fn judge(
     offer: &Offer<'_>,
     acceptance: Acceptance,
 ) -> Result<Judgement, Finding> {
+    let nothing = Judgement {
+        warnings: Vec::new(),
+        changed: Vec::new(),
+        record: None,
+    };
     let Some(known) = known else {
         return Ok(Judgement {
-            warnings: Vec::new(),
             record: Some(Record::first(offer)),
+            ..nothing
         });
     };
+    let is_signed = offer.standing != Standing::Unsigned;
     let same = known.manifest == offer.manifest.to_string();
-    if same && !known.is_resigned(offer) {
-        return Ok(Judgement {
-            warnings: Vec::new(),
-            record: None,
-        });
+    // What was passed over of an unsigned one is passed over again.
+    if same && is_signed && !known.is_resigned(offer) {
+        return Ok(nothing);
     }
+    let mut changed = known.changed(offer);
     let mut warnings = Vec::new();
     for (finding, grave) in [
         (known.older(offer, same), true),
-        (known.vanished(offer), offer.standing != Standing::Unsigned),
-        (known.changed(offer), !known.is_resigned(offer)),
+        (known.vanished(offer), is_signed),
+        (exchange(&changed), is_signed && !known.is_resigned(offer)),
     ] {
         match finding {
             Some(finding) if grave && acceptance == Acceptance::Never => return Err(finding),
             finding => warnings.extend(finding),
         }
     }
-    let record = known.follow(offer, same);
+    if is_signed || acceptance == Acceptance::Once {
+        changed.clear();
+    }
+    let record = known.follow(offer, same, &changed);
     Ok(Judgement {
         warnings,
+        changed,
         record: (record != *known).then_some(record),
+    })
+}
+
+/// What is told of changed files: the one with the newest version is what people know.
+fn exchange(changed: &[Changed]) -> Option<Finding> {
+    // Of several, the first in the manifest.
+    let shown = changed
+        .iter()
+        .rev()
+        .max_by(|left, right| left.version.cmp(&right.version))?;
+    Some(Finding::Changed {
+        file: shown.clone(),
+        others: changed.len() - 1,
     })
 }
 
@@ -244,7 +284,7 @@ impl Record {
             newest: None,
             files: BTreeMap::new(),
         };
-        nothing.follow(offer, false)
+        nothing.follow(offer, false, &[])
     }
 
     /// Whether the manifest certainly was signed later than the one that is known.
@@ -274,33 +314,26 @@ impl Record {
         })
     }
 
-    fn changed(&self, offer: &Offer<'_>) -> Option<Finding> {
-        let changed = |file: &&File<'_>| {
-            let known = self.files.get(file.name);
-            known.is_some_and(|known| !known.sha256.contains(&file.sha256.to_string()))
+    /// The files that have another checksum than all that they were seen with.
+    fn changed(&self, offer: &Offer<'_>) -> Vec<Changed> {
+        let changed = |file: &File<'_>| {
+            let known = &self.files.get(file.name)?.sha256;
+            (!known.contains(&file.sha256.to_string())).then(|| Changed {
+                name: file.name.to_owned(),
+                version: file.version.clone(),
+                offered: file.sha256,
+                known: known.first().cloned().unwrap_or_default(),
+                seen: moment(self.seen),
+            })
         };
-        let mut all = offer.files.iter().filter(changed);
-        // The newest is what people know.
-        let mut others = 0;
-        let mut shown = all.next()?;
-        for file in all {
-            others += 1;
-            if file.version > shown.version {
-                shown = file;
-            }
-        }
-        let known = self.files.get(shown.name)?;
-        Some(Finding::Changed {
-            name: shown.name.to_owned(),
-            offered: shown.sha256.to_string(),
-            known: known.sha256.first().cloned().unwrap_or_default(),
-            seen: moment(self.seen),
-            others,
-        })
+        offer.files.iter().filter_map(changed).collect()
     }
 
-    /// What is remembered once the offer is accepted. Files that are gone are not forgotten: they may come back changed.
-    fn follow(&self, offer: &Offer<'_>, same: bool) -> Self {
+    /// What is remembered once the offer is accepted, all but the files that are passed over: of those, what is known stays.
+    /// Files that are gone are not forgotten: they may come back changed.
+    fn follow(&self, offer: &Offer<'_>, same: bool, passed_over: &[Changed]) -> Self {
+        let passed_over: BTreeSet<&str> =
+            passed_over.iter().map(|file| file.name.as_str()).collect();
         let mut next = self.clone();
         let signed = offer.standing.time();
         next.signed = if same {
@@ -311,7 +344,8 @@ impl Record {
         next.manifest = offer.manifest.to_string();
         next.newest = offer.newest().map(ToString::to_string);
         let mut offered: BTreeMap<&str, Known> = BTreeMap::new();
-        for file in &offer.files {
+        let used = |file: &&File<'_>| !passed_over.contains(file.name);
+        for file in offer.files.iter().filter(used) {
             let known = offered.entry(file.name).or_insert_with(|| Known {
                 version: file.version.to_string(),
                 sha256: BTreeSet::new(),

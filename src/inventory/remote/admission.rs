@@ -3,32 +3,36 @@
 //! Owns the three judgements over time: `BEST-BEFORE` markers, the age of the signature, the memory of the source. The
 //! decisions are those of [`crate::verify`]; here they meet the policy of the run and the files.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::error::{Age, RemoteError};
-use super::{Demand, Freshness, Manifests, Obtained};
+use super::{Demand, Freshness, Listing, Manifests, Obtained};
 use crate::definition::transfer::{UrlSource, Verification};
 use crate::event::Severity;
 use crate::fetch;
 use crate::inventory::seen::{Remembered, Seen};
 use crate::inventory::{Instance, Location};
+use crate::metadata::Sha256;
 use crate::verify::manifest::{Finding, Manifest};
-use crate::verify::memory::{self, Acceptance, File, Offer, Standing};
+use crate::verify::memory::{self, Acceptance, Changed, File, Offer, Record, Standing};
+use crate::version::Version;
 
 impl Manifests<'_> {
-    /// The instances of a manifest that is neither too old nor at odds with what was seen before.
+    /// What a manifest offers that is neither too old nor at odds with what was seen before.
     pub(super) fn admitted(
         &self,
         url: &str,
         source: &UrlSource,
         obtained: &Obtained,
         demand: Demand<'_>,
-    ) -> Result<Vec<Instance>, RemoteError> {
+    ) -> Result<Listing, RemoteError> {
         self.check_age(url, obtained.signed, demand)?;
         let instances = Self::instances(source, &obtained.manifest)?;
-        self.compare(url, source, &instances, obtained, demand)?;
-        Ok(instances)
+        let changed = self.compare(url, source, &instances, obtained, demand)?;
+        Ok(set_apart(instances, changed))
     }
 
     /// Holds the time of the signature against what the definition allows. Without verification there is no such time.
@@ -61,7 +65,7 @@ impl Manifests<'_> {
         }
     }
 
-    /// Holds what the source offers against what it has shown before, and remembers it.
+    /// Holds what the source offers against what it has shown before, and remembers it. What must not be used comes back.
     fn compare(
         &self,
         url: &str,
@@ -69,10 +73,10 @@ impl Manifests<'_> {
         instances: &[Instance],
         obtained: &Obtained,
         demand: Demand<'_>,
-    ) -> Result<(), RemoteError> {
+    ) -> Result<Vec<Changed>, RemoteError> {
         let standing = match demand.verification {
             // As local as a path, and as trusted: a developer's tree, a mounted medium.
-            Verification::Skip if fetch::url::is_local(url) => return Ok(()),
+            Verification::Skip if fetch::url::is_local(url) => return Ok(Vec::new()),
             Verification::Skip => Standing::Unsigned,
             Verification::OpenPgp | Verification::Minisign => Standing::Signed(obtained.signed),
         };
@@ -102,15 +106,25 @@ impl Manifests<'_> {
                 Acceptance::Once => " (accepted)",
                 Acceptance::Never => "",
             };
+            let consequence = match finding {
+                memory::Finding::Changed { .. } if !judgement.changed.is_empty() => {
+                    "; what has changed is passed over until `--accept-manifest` accepts it"
+                }
+                _ => "",
+            };
             self.say(
                 Severity::Warning,
-                format!("the manifest '{url}' has changed{accepted}: {finding}."),
+                format!("the manifest '{url}' has changed{accepted}: {finding}{consequence}."),
             );
         }
-        let Some(record) = judgement.record else {
-            return Ok(());
-        };
-        if let Err(error) = seen.store(&record, &before) {
+        if let Some(record) = judgement.record {
+            self.note(url, &seen, &record, &before);
+        }
+        Ok(judgement.changed)
+    }
+
+    fn note(&self, url: &str, seen: &Seen<'_>, record: &Record, before: &Remembered) {
+        if let Err(error) = seen.store(record, before) {
             // Somebody who only looks need not be able to write; one who has accepted something must know.
             let severity = match self.policy.acceptance {
                 Acceptance::Never if error.is_forbidden() => Severity::Debug,
@@ -124,7 +138,6 @@ impl Manifests<'_> {
                 ),
             );
         }
-        Ok(())
     }
 
     /// Judges the freshness markers.
@@ -152,6 +165,38 @@ impl Manifests<'_> {
         }
         Ok(())
     }
+}
+
+/// Tells the versions that have changed from the others. Of a file that is listed twice, what was seen before counts.
+fn set_apart(mut instances: Vec<Instance>, changed: Vec<Changed>) -> Listing {
+    if changed.is_empty() {
+        return Listing {
+            instances,
+            changed: BTreeMap::new(),
+        };
+    }
+    let files: HashSet<(&str, Sha256)> = changed
+        .iter()
+        .map(|file| (file.name.as_str(), file.offered))
+        .collect();
+    let has_changed = |instance: &Instance| match (&instance.location, instance.metadata.sha256) {
+        (Location::Remote { name }, Some(digest)) => files.contains(&(name.as_str(), digest)),
+        _ => false,
+    };
+    let good: BTreeSet<Version> = instances
+        .iter()
+        .filter(|instance| !has_changed(instance))
+        .map(|instance| instance.metadata.version.clone())
+        .collect();
+    instances
+        .retain(|instance| !has_changed(instance) || !good.contains(&instance.metadata.version));
+    drop(files);
+    let changed = changed
+        .into_iter()
+        .filter(|file| !good.contains(&file.version))
+        .map(|file| (file.version.clone(), file))
+        .collect();
+    Listing { instances, changed }
 }
 
 /// The cause of an error, as the end of a sentence.

@@ -156,8 +156,8 @@ impl RemoteError {
                 source: Finding::Changed { .. },
                 ..
             } => Some(
-                "nothing was changed. If the publisher has rebuilt it (ask him), `--accept-manifest` with any verb that goes \
-                 online accepts what is offered now, once, and remembers it",
+                "nothing was changed. A publisher who rebuilds something signs it later; if he has (ask him), `--accept-manifest` \
+                 with any verb that goes online accepts what is offered now, once, and remembers it",
             ),
             Self::Seen { .. } => Some(
                 "nothing was changed. The server may be showing an old manifest; if the publisher has withdrawn something (ask \

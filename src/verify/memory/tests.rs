@@ -76,9 +76,11 @@ enum Outcome {
     /// Nothing, and something is to be written.
     New,
     Warned(&'static str),
+    /// So many files are passed over.
+    PassedOver(usize),
     Refused(&'static str),
 }
-use Outcome::{New, Refused, Same, Warned};
+use Outcome::{New, PassedOver, Refused, Same, Warned};
 
 fn word(finding: &Finding) -> &'static str {
     match finding {
@@ -92,7 +94,15 @@ fn outcome(seen: &Shown, now: &Shown) -> Outcome {
     let record = remembered(seen);
     match judge(Some(&record), &now.offer(NOW + 60), Acceptance::Never) {
         Err(finding) => Refused(word(&finding)),
-        Ok(Judgement { warnings, record }) => match (warnings.first(), record) {
+        Ok(Judgement {
+            warnings,
+            changed,
+            record,
+        }) => match (warnings.first(), record) {
+            (Some(Finding::Changed { others, .. }), _) if !changed.is_empty() => {
+                assert_eq!(changed.len(), others + 1);
+                PassedOver(changed.len())
+            }
             (Some(finding), Some(_)) => Warned(word(finding)),
             (None, Some(_)) => New,
             (None, None) => Same,
@@ -162,11 +172,10 @@ fn what_follows_from_what_was_seen() {
         (free, "1:a 2:b", free, "2:b", New),
         (free, "1:a 2:b", free, "1:a", Warned("vanished")),
         (free, "1:a 2:b", free, "", Warned("vanished")),
-        (free, "1:a 2:b", free, "1:a 2:x", Refused("changed")),
-        (free, "1:a 2:b", free, "1:x 2:b 3:c", Refused("changed")),
-        (free, "1:a", free, "1:x 1:a", Refused("changed")),
+        (free, "1:a 2:b", free, "1:a 2:x", PassedOver(1)),
+        (free, "1:a 2:b", free, "1:x 2:y 3:c", PassedOver(2)),
+        (free, "1:a", free, "1:x 1:a", PassedOver(1)),
         (free, "1:a 1:x", free, "1:x 1:a 2:b", New),
-        (free, "1:a 2:b", free, "1:x", Refused("changed")),
     ];
     for (before, seen, now, offered, expected) in rows {
         let (seen_then, shown_now) = (shown(before, seen), shown(now, offered));
@@ -188,6 +197,7 @@ fn what_follows_from_what_was_seen() {
         let again = judge(Some(&record), &shown_now.offer(NOW), Acceptance::Never);
         let nothing = Judgement {
             warnings: Vec::new(),
+            changed: Vec::new(),
             record: None,
         };
         assert_eq!(again, Ok(nothing), "{before:?} {seen} → {now:?} {offered}");
@@ -204,8 +214,42 @@ fn a_file_that_was_gone_does_not_come_back_changed() {
         .record
         .expect("something new");
     let back = shown(free, "1:a 2:x");
-    let refusal = judge(Some(&record), &back.offer(NOW), Acceptance::Never);
-    assert!(matches!(refusal, Err(Finding::Changed { .. })));
+    let judgement = judge(Some(&record), &back.offer(NOW), Acceptance::Never).expect("usable");
+    assert_eq!(judgement.changed.len(), 1);
+}
+
+#[test]
+fn a_changed_file_of_an_unsigned_source_is_passed_over_until_it_is_accepted_or_back() {
+    let free = Standing::Unsigned;
+    let mut record = remembered(&shown(free, "1:a 2:b"));
+    // Whatever else comes and goes, and however often it is shown.
+    for files in [
+        "1:a 2:x",
+        "1:a 2:x",
+        "1:a 2:x 3:c",
+        "2:x",
+        "1:a 2:x 3:c",
+        "2:x 2:y",
+    ] {
+        let now = shown(free, files);
+        let judgement = judge(Some(&record), &now.offer(NOW), Acceptance::Never).expect("usable");
+        let names: BTreeSet<_> = judgement.changed.iter().map(|file| &*file.name).collect();
+        assert_eq!(names, BTreeSet::from(["app_2.raw"]), "{files}");
+        assert_eq!(judgement.changed[0].offered, digest("x"), "{files}");
+        assert_eq!(judgement.changed[0].known, digest("b").to_string());
+        record = judgement.record.unwrap_or(record);
+    }
+    let settle = |record: &Record, files, acceptance| {
+        let now = shown(free, files);
+        let judgement = judge(Some(record), &now.offer(NOW), acceptance).expect("usable");
+        assert_eq!(judgement.changed, [], "{files}");
+        judgement.record.expect("something new")
+    };
+    let accepted = settle(&record, "1:a 2:x 3:c", Acceptance::Once);
+    let after = settle(&accepted, "2:x 4:d", Acceptance::Never);
+    settle(&after, "2:x 3:c", Acceptance::Never);
+    // The publisher has put the old bytes back.
+    settle(&record, "1:a 2:b 3:c", Acceptance::Never);
 }
 
 #[test]
