@@ -21,10 +21,13 @@ pub struct Contents<'a> {
     pub files: Files<'a>,
 }
 
+/// Finds the digest of a file by its path without leading slash.
+pub type Digests<'a> = dyn FnMut(&str) -> Option<Sha256> + 'a;
+
 /// Tells what the files of an image hold.
 pub enum Files<'a> {
     /// The digest of a file, by its path without leading slash; `None` when it is not in the image.
-    Here(Box<dyn FnMut(&str) -> Option<Sha256> + 'a>),
+    Here(Box<Digests<'a>>),
     /// The image is not here yet: nobody knows.
     Elsewhere,
 }
