@@ -186,7 +186,7 @@ impl HttpFetch {
             None => None,
             Some(range) => headers::part(request.url, range, &response)?,
         };
-        if !status.is_success() {
+        if !status.is_success() || (part.is_none() && headers::is_fragment(&response)) {
             return Err(refusal(request.url, status));
         }
         let answer = answer(&response, request.range, part);

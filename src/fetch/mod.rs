@@ -51,6 +51,13 @@ pub trait Fetch: Send + Sync {
         let _ = (base, access);
     }
 
+    /// Says that what has come from a URL is not what it must be: whoever has served it is asked last from now on. His
+    /// address comes back, where a source has mirrors.
+    fn reproach(&self, url: &str) -> Option<String> {
+        let _ = url;
+        None
+    }
+
     /// Whether a URL may be had from a mirror that has not failed yet.
     fn has_alternative(&self, url: &str) -> bool {
         let _ = url;

@@ -92,6 +92,12 @@ impl Route {
         came.insert(below.to_owned(), way);
     }
 
+    /// Which way a file came last.
+    pub(super) fn came_by(&self, below: &str) -> Option<usize> {
+        let came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        came.get(below).copied()
+    }
+
     /// Notes a failure of a way; whether it is the first.
     pub(super) fn fail(&self, way: usize) -> bool {
         !self.ways[way].failed.swap(true, Ordering::Relaxed)

@@ -204,6 +204,14 @@ impl Fetch for Transport {
         self.routes.add(base, access);
     }
 
+    fn reproach(&self, url: &str) -> Option<String> {
+        let route = self.routes.find(url).filter(|route| route.has_mirrors())?;
+        let below = route.below(url)?;
+        let way = route.came_by(below)?;
+        route.fail(way);
+        Some(self.rewritten(&route.address(way, below)))
+    }
+
     fn has_alternative(&self, url: &str) -> bool {
         let route = self.routes.find(url);
         route.is_some_and(|route| route.has_mirrors() && route.has_alternative())

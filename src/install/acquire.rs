@@ -220,43 +220,11 @@ fn acquire(
         name,
         partial: &partial,
     };
-    let mut first = transfer.attempt(found);
-    // Each time a mirror has been given up: what has come is gone on with at the next.
-    while let (
-        Err(Failure {
-            error: AcquireError::Fetch(error),
-            ..
-        }),
-        Origin::Remote { url, sha256 },
-    ) = (&first, &origin)
-        && error.is_transient()
-        && executor.fetch.has_alternative(url)
-    {
-        executor.reporter.report(&Event::Message(
-            Severity::Warning,
-            format!("{error} Going on with the next mirror..."),
-        ));
-        let directory = root.directory(parent).ok();
-        first =
-            transfer.attempt(directory.and_then(|directory| {
-                partial::find(&directory, &partial, *sha256, executor.cancel)
-            }));
-    }
-    let received = match first {
-        Err(Failure { error, is_pieced }) if error.is_of_a_seam(is_pieced) => {
-            executor.say(format!(
-                "What was here of {} does not fit what is there now. Starting over...",
-                origin.name()
-            ));
-            transfer.attempt(None)
-        }
-        other => other,
-    };
     let Received {
         file,
         directory,
         source,
-    } = received.map_err(|failure| failure.error)?;
+    } = transfer.persist(found)?;
     let path = directory.path().join(&partial);
     describe(&file, metadata, step.transfer, &origin, &source).map_err(|source| {
         AcquireError::Write {
@@ -306,6 +274,68 @@ struct Failure {
 }
 
 impl Transfer<'_> {
+    /// Fetches what is missing, from whoever has it.
+    fn persist(&self, found: Option<Found>) -> Result<Received, AcquireError> {
+        let Executor {
+            root,
+            fetch,
+            cancel,
+            ..
+        } = *self.executor;
+        let mut found = found;
+        let mut is_anew = false;
+        loop {
+            let Failure { error, is_pieced } = match self.attempt(found) {
+                Ok(received) => return Ok(received),
+                Err(failure) => failure,
+            };
+            found = None;
+            match (&error, self.origin) {
+                // Each time a mirror has been given up: what has come is gone on with at the next.
+                (AcquireError::Fetch(failure), Origin::Remote { url, sha256 })
+                    if failure.is_transient() && fetch.has_alternative(url) =>
+                {
+                    self.warn(format!("{failure} Going on with the next mirror..."));
+                    let directory = root.directory(self.parent).ok();
+                    found = directory.and_then(|directory| {
+                        partial::find(&directory, self.partial, *sha256, cancel)
+                    });
+                }
+                (error, _) if !is_anew && error.is_of_a_seam(is_pieced) => {
+                    is_anew = true;
+                    self.executor.say(format!(
+                        "What was here of {} does not fit what is there now. Starting over...",
+                        self.origin.name()
+                    ));
+                }
+                // Each time as well.
+                (AcquireError::Digest { .. }, Origin::Remote { url, .. }) => {
+                    let address = fetch.reproach(url);
+                    let next = fetch.has_alternative(url);
+                    if let Some(address) = address.filter(|address| next || address != url) {
+                        let outlook = if next {
+                            " Trying the next mirror..."
+                        } else {
+                            ""
+                        };
+                        self.warn(format!(
+                            "'{address}' is not what the manifest says.{outlook}"
+                        ));
+                    }
+                    if !next {
+                        return Err(error);
+                    }
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    fn warn(&self, text: String) {
+        let event = Event::Message(Severity::Warning, text);
+        self.executor.reporter.report(&event);
+    }
+
     /// Fetches what is missing.
     fn attempt(&self, found: Option<Found>) -> Result<Received, Failure> {
         let mut is_pieced = found.is_some();

@@ -18,7 +18,7 @@ use sha2::Digest as _;
 use super::cache::{Cache, Document};
 use super::{Instance, Location, State};
 use crate::definition::transfer::{Authentication, Keys, UrlSource, Verification};
-use crate::event::{Event, Reporter, Severity};
+use crate::event::{Event, Reporter, Severity, chain};
 use crate::fetch::{self, Fetch, FetchError, Request, Response, Validators};
 use crate::metadata::Sha256;
 use crate::root::Root;
@@ -157,15 +157,50 @@ impl<'a> Manifests<'a> {
     /// When the manifest cannot be fetched or must not be trusted.
     pub fn list(&self, source: &UrlSource, demand: Demand<'_>) -> Result<Listing, RemoteError> {
         let url = fetch::url::join(&source.base, &source.manifest).map_err(RemoteError::Fetch)?;
-        let obtained = self.obtain(&url, source, demand)?;
-        match self.admitted(&url, source, &obtained, demand) {
+        loop {
+            let error = match self.listed(&url, source, demand) {
+                Err(error) if error.is_of_the_server() => error,
+                other => return other,
+            };
+            // Each time one of those that serve it has been given up.
+            let Some(address) = self.fetch.reproach(&url) else {
+                return Err(error);
+            };
+            let next = self.fetch.has_alternative(&url);
+            if next || address != url {
+                let outlook = if next {
+                    " Trying the next mirror..."
+                } else {
+                    ""
+                };
+                let text = format!(
+                    "What '{address}' serves is refused: {}.{outlook}",
+                    chain(&error)
+                );
+                self.say(Severity::Warning, text);
+            }
+            if !next {
+                return Err(error);
+            }
+            lock(&self.obtained).remove(&Key::new(source, demand));
+        }
+    }
+
+    fn listed(
+        &self,
+        url: &str,
+        source: &UrlSource,
+        demand: Demand<'_>,
+    ) -> Result<Listing, RemoteError> {
+        let obtained = self.obtain(url, source, demand)?;
+        match self.admitted(url, source, &obtained, demand) {
             // The manifest is the same, but its signature may have been renewed.
             Err(RemoteError::TooOld { .. } | RemoteError::Seen { .. }) if obtained.is_cached => {
                 let text = format!("Acquiring {url} in full, its signature may be a newer one…");
                 self.say(Severity::Debug, text);
-                let document = self.fresh_pair(&url, demand)?;
-                let obtained = self.judged(&url, source, document, demand)?;
-                self.admitted(&url, source, &obtained, demand)
+                let document = self.fresh_pair(url, demand)?;
+                let obtained = self.judged(url, source, document, demand)?;
+                self.admitted(url, source, &obtained, demand)
             }
             other => other,
         }

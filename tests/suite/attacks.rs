@@ -321,3 +321,182 @@ fn wrong_component() {
     fresh.update();
     assert_eq!(fresh.tree("srv"), [""; 0]);
 }
+
+/// What a mirror serves instead of what was published, and what is said of it.
+struct Malice {
+    name: &'static str,
+    /// Whether the source itself still has the manifest, so that only the payload comes from the mirror.
+    is_of_the_payload: bool,
+    serve: fn(&Server, &Pair),
+    says: &'static str,
+}
+
+const MALICE: &[Malice] = &[
+    Malice {
+        name: "other bytes",
+        is_of_the_payload: true,
+        serve: |mirror, _| mirror.put("/app_2.raw", "evil"),
+        says: "/app_2.raw' is not what the manifest says.",
+    },
+    Malice {
+        name: "another part than was asked for, and one that nobody asked for",
+        is_of_the_payload: true,
+        serve: |mirror, _| {
+            let part = Answer::status(206).header("Content-Range", "bytes 1-3/4");
+            mirror.answer("/app_2.raw", part);
+        },
+        says: "/app_2.raw failed with code 206",
+    },
+    Malice {
+        name: "a redirect to a file of the host",
+        is_of_the_payload: true,
+        serve: |mirror, _| {
+            let away = Answer::redirect(302, "file:///etc/passwd");
+            mirror.answer("/app_2.raw", away);
+        },
+        says: "file:///etc/passwd",
+    },
+    Malice {
+        name: "compressed bytes that the manifest does not mean",
+        is_of_the_payload: true,
+        serve: |mirror, _| {
+            let packed = zstd::encode_all(&b"evil"[..], 1).expect("packed");
+            let answer = Answer::ok(packed).header("Content-Encoding", "zstd");
+            mirror.answer("/app_2.raw", answer);
+        },
+        says: "/app_2.raw' is not what the manifest says.",
+    },
+    Malice {
+        name: "another manifest",
+        is_of_the_payload: false,
+        serve: |mirror, _| mirror.put("/SHA256SUMS", manifest(&[ONE, EVIL])),
+        says: "the signature by key 0101010101010101 is not good",
+    },
+    Malice {
+        name: "another manifest without signature",
+        is_of_the_payload: false,
+        serve: |mirror, _| mirror.publish(&[ONE, EVIL]),
+        says: "cannot fetch the minisign signature of the manifest",
+    },
+    Malice {
+        name: "another manifest with another's signature",
+        is_of_the_payload: false,
+        serve: |mirror, _| publish(mirror, &[ONE, EVIL], &[&Pair::new(66)], MADE + 600),
+        says: "it is signed by 4242424242424242",
+    },
+    Malice {
+        name: "another signature",
+        is_of_the_payload: false,
+        serve: |mirror, pair| {
+            let other = pair.sign(manifest(&[ONE]).as_bytes(), MADE + 600);
+            mirror.put("/SHA256SUMS.minisig", other);
+        },
+        says: "the signature by key 0101010101010101 is not good",
+    },
+    Malice {
+        name: "a manifest without end",
+        is_of_the_payload: false,
+        serve: |mirror, _| mirror.answer("/SHA256SUMS", Answer::ok(vec![b'a'; 1 << 16]).endless()),
+        says: "larger than 64 MiB",
+    },
+    Malice {
+        name: "a signature without end",
+        is_of_the_payload: false,
+        serve: |mirror, _| {
+            let answer = Answer::ok(vec![b'a'; 1 << 16]).endless();
+            mirror.answer("/SHA256SUMS.minisig", answer);
+        },
+        says: "File overly large",
+    },
+    Malice {
+        name: "an older manifest, with its genuine signature",
+        is_of_the_payload: false,
+        serve: |mirror, pair| publish(mirror, &[ONE], &[pair], MADE - 60),
+        says: "it was signed on 2026-09-30T23:59:00Z, but one that was signed on 2026-10-01T00:01:00Z was seen here",
+    },
+    Malice {
+        name: "a manifest that is none",
+        is_of_the_payload: false,
+        serve: |mirror, pair| {
+            let page = "<!doctype html>\n";
+            mirror.put("/SHA256SUMS", page);
+            let signature = pair.sign(page.as_bytes(), MADE + 600);
+            mirror.put("/SHA256SUMS.minisig", signature);
+        },
+        says: "Corrupt manifest at line 1",
+    },
+];
+
+#[test]
+fn malicious_mirror() {
+    for malice in MALICE {
+        for has_honest_mirror in [false, true] {
+            let row = format!("{}, {has_honest_mirror}", malice.name);
+            let (source, host, pair) = updated("");
+            let (evil, honest) = (Server::new(), Server::new());
+            for server in [&source, &evil, &honest] {
+                publish(server, &[ONE, TWO], &[&pair], MADE + 60);
+            }
+            host.run(&["check-new"]).succeeds().prints("2\n");
+            std::fs::remove_dir_all(host.path("var/cache")).expect("removed");
+            (malice.serve)(&evil, &pair);
+            source.answer("/app_2.raw", Answer::status(503));
+            if !malice.is_of_the_payload {
+                source.answer("/SHA256SUMS", Answer::status(503));
+            }
+            let mut mirrors = vec![evil.base.as_str()];
+            mirrors.extend(has_honest_mirror.then_some(honest.base.as_str()));
+            host.write(
+                "etc/sysupdate.d/10-app.transfer.d/mirrors.conf",
+                &format!("[Source]\nX-Mirrors={}\n", mirrors.join(" ")),
+            );
+            let started = Instant::now();
+            let run = host.run(&["update"]);
+            assert!(started.elapsed() < Duration::from_secs(60), "{row}");
+            assert!(
+                run.stderr.contains(malice.says) && run.stderr.contains(&evil.base),
+                "{row}: {run:#?}"
+            );
+            if has_honest_mirror {
+                assert_eq!(run.code, Some(0), "{row}: {run:#?}");
+                assert_eq!(host.read("srv/target/app.raw"), "two", "{row}");
+                continue;
+            }
+            assert_eq!(
+                (run.code, run.stdout.as_str()),
+                (Some(1), ""),
+                "{row}: {run:#?}"
+            );
+            let mut tree = host.tree("srv/target");
+            // What has come of it has no name that means anything.
+            tree.retain(|line| line != ".sysupdate.partial.app_2.raw 0600");
+            assert_eq!(tree, ["app.raw -> app_1.raw", "app_1.raw 0644"], "{row}");
+            assert_eq!(host.read("srv/target/app.raw"), "one", "{row}");
+            // The source is back.
+            publish(&source, &[ONE, TWO], &[&pair], MADE + 60);
+            host.update();
+            assert_eq!(host.read("srv/target/app.raw"), "two", "{row}");
+        }
+    }
+}
+
+/// A mirror of a source that nobody signs is trusted as the source is; what it shows is held against what the source has
+/// shown.
+#[test]
+fn malicious_mirror_of_an_unsigned_source() {
+    let server = Server::new();
+    server.publish(&[ONE, TWO]);
+    let host = Host::with_app(&server);
+    host.run(&["check-new"]).succeeds();
+    let evil = Server::new();
+    evil.publish(&[ONE, ("app_2.raw", "evil")]);
+    host.write(
+        "etc/sysupdate.d/10-app.transfer.d/mirrors.conf",
+        &format!("[Source]\nX-Mirrors={}\n", evil.base),
+    );
+    server.answer("/SHA256SUMS", Answer::status(503));
+    host.update()
+        .says("failed with code 503. Trying the next mirror...")
+        .says("'app_2.raw' has the checksum");
+    assert_eq!(host.read("srv/target/app.raw"), "one");
+}

@@ -80,6 +80,18 @@ pub(super) fn part(
     }
 }
 
+/// Whether an answer says that it is less than the whole. compat: 206 alone is as good as 200 (compat 2, B8.1).
+pub(super) fn is_fragment(response: &reqwest::Response) -> bool {
+    if response.status() != StatusCode::PARTIAL_CONTENT {
+        return false;
+    }
+    match text(response.headers(), &header::CONTENT_RANGE).map(str::parse) {
+        None => false,
+        Some(Ok(Part { start, end, total })) => start > 0 || total != Some(end),
+        Some(Err(())) => true,
+    }
+}
+
 /// A `Content-Range` of bytes; there is nothing to say about one that cannot be read.
 impl std::str::FromStr for Part {
     type Err = ();

@@ -184,6 +184,20 @@ fn each_status_means_what_the_original_says() {
         });
         assert_eq!(get(&server.base).as_deref(), Ok(&b"ok"[..]), "{success}");
     }
+    for (range, is_whole) in [
+        ("bytes 0-1/2", true),
+        ("bytes 0-1/3", false),
+        ("bytes 1-2/3", false),
+        ("bytes 0-1/*", false),
+        ("nonsense", false),
+    ] {
+        let server = Server::new(move |_, stream| {
+            let head = format!("HTTP/1.1 206 X\r\nContent-Range: {range}\r\nContent-Length: 2\r\n");
+            send(stream, format!("{head}\r\nok").as_bytes());
+        });
+        let outcome = get(&server.base);
+        assert_eq!(outcome.is_ok(), is_whole, "{range}: {outcome:?}");
+    }
     assert_eq!(
         get(&Server::fixed("HTTP/1.1 204 X\r\n\r\n").base).as_deref(),
         Ok(&b""[..])

@@ -171,6 +171,27 @@ impl RemoteError {
         }
     }
 
+    /// Whether what was served is at fault, so that somebody else who serves the same may do better.
+    pub(super) fn is_of_the_server(&self) -> bool {
+        let is_missing = |error: &FetchError| error.is_not_found();
+        match self {
+            Self::Fetch(_) | Self::Keyring(_) | Self::Keys(_) | Self::Cancelled => false,
+            // What failed otherwise has been looked for everywhere.
+            Self::NoSignature(error) => is_missing(error),
+            Self::NoMinisign { source, .. } => FetchError::of_io(source).is_none_or(is_missing),
+            Self::TooLarge(_)
+            | Self::Read { .. }
+            | Self::ReadSignature(_)
+            | Self::Signature { .. }
+            | Self::Minisign { .. }
+            | Self::TooFewSigners { .. }
+            | Self::TooOld { .. }
+            | Self::Seen { .. }
+            | Self::Manifest { .. }
+            | Self::Stale(_) => true,
+        }
+    }
+
     /// Whether the manifest and its signature do not belong together, which may be because one of them was replaced between
     /// the two requests.
     pub(super) fn is_mismatch(&self) -> bool {
