@@ -11,7 +11,7 @@ use rustix::fs::{Mode, Timespec, Timestamps, XattrFlags};
 
 use super::Executor;
 use super::origin::{Counted, Origin, Source};
-use super::partial::{self, Found, Mark};
+use super::partial::{self, Found, Mark, Slate};
 use super::sink::{self, SinkError};
 use super::space;
 use crate::definition::transfer as definition;
@@ -209,7 +209,7 @@ fn acquire(
     let directory = root.directory(parent).ok();
     let found = match (&origin, &directory) {
         (Origin::Remote { sha256, .. }, Some(directory)) => {
-            partial::find(directory, &partial, *sha256, executor.cancel)
+            partial::find(root, directory, &partial, *sha256, executor.cancel)
         }
         _ => None,
     };
@@ -233,7 +233,7 @@ fn acquire(
         }
     })?;
     atomic::sync_file(root, &file, &path, durability)?;
-    Mark::remove(&file);
+    Mark::remove(&file, Slate::new(root, &path));
     let pending = prefixed(State::Pending, name);
     if !atomic::is_named(&file, &directory, &partial) {
         return Err(AcquireError::Replaced {
@@ -298,7 +298,7 @@ impl Transfer<'_> {
                     self.warn(format!("{failure} Going on with the next mirror..."));
                     let directory = root.directory(self.parent).ok();
                     found = directory.and_then(|directory| {
-                        partial::find(&directory, self.partial, *sha256, cancel)
+                        partial::find(root, &directory, self.partial, *sha256, cancel)
                     });
                 }
                 (error, _) if !is_anew && error.is_of_a_seam(is_pieced) => {
@@ -382,7 +382,7 @@ impl Transfer<'_> {
             (file, Hashing::new(io::empty()))
         };
         let name = self.name.to_string_lossy();
-        let received = self.receive(&mut source, &file, digest);
+        let received = self.receive(&mut source, &file, &directory, digest);
         *is_pieced |= source.seams.any();
         self.executor
             .reporter
@@ -420,7 +420,7 @@ impl Transfer<'_> {
             | AcquireError::TooLarge { .. }
             | AcquireError::Bomb { .. }
             | AcquireError::Read { .. } => {
-                Mark::remove(file);
+                Mark::remove(file, Slate::new(root, path));
                 file.set_len(0).map_err(|source| AcquireError::Write {
                     path: root.outer(path),
                     source,
@@ -428,7 +428,7 @@ impl Transfer<'_> {
             }
             AcquireError::Fetch(_) | AcquireError::Cancelled => {
                 atomic::sync_file(root, file, path, self.executor.durability)?;
-                Mark::settle(file);
+                Mark::settle(file, Slate::new(root, path));
             }
             _ => {}
         }
@@ -440,6 +440,7 @@ impl Transfer<'_> {
         &self,
         source: &mut Source,
         file: &File,
+        directory: &Directory,
         digest: Hashing<io::Empty>,
     ) -> Result<(), AcquireError> {
         let from = self.origin.name();
@@ -462,7 +463,9 @@ impl Transfer<'_> {
             && stream.is_plain()
         {
             let validators = source.validators.clone();
-            Mark::new(*sha256, url, validators, source.modified).put(file);
+            let path = directory.path().join(self.partial);
+            let slate = Slate::new(self.executor.root, &path);
+            Mark::new(*sha256, url, validators, source.modified).put(file, slate);
         }
         let largest = LARGEST - start;
         // Zeros take no room, and may be packed to next to nothing: they alone could go on for ever.

@@ -4,21 +4,24 @@
 //! never believed: the bytes are digested again, and the digest of the whole decides. What is looked for here is only
 //! that going on is likely to succeed, and safe: a file that somebody else could still write to is not gone on with.
 
+mod slate;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
-use rustix::fs::{Advice, Mode, OFlags, XattrFlags};
+use rustix::fs::{Advice, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::slate::Slate;
 use super::sink::BLOCK;
 use crate::fetch::{Cancel, Validators};
 use crate::metadata::Sha256;
-use crate::root::Directory;
+use crate::root::{Directory, Root};
 use crate::verify::reader::Hashing;
 
-/// What a partial file says of itself, in an extended attribute.
+/// What is known of a partial file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     /// The digest of the whole.
@@ -51,35 +54,28 @@ impl Mark {
     }
 
     /// Puts the mark at a file that is about to be written. One that cannot be marked is fetched again if it is cut off.
-    pub(super) fn put(&self, file: &File) {
-        let Ok(text) = serde_json::to_vec(self) else {
-            return;
-        };
-        if rustix::fs::fsetxattr(file, ATTRIBUTE, &text, XattrFlags::empty()).is_err() {
-            // One that is there would be of something else.
-            Self::remove(file);
+    pub(super) fn put(&self, file: &File, slate: Slate<'_>) {
+        if let Ok(text) = serde_json::to_string(self) {
+            slate.write(file, &text);
         }
     }
 
     /// Notes that all of a file is what the mark says. It has to be on the disk.
-    pub(super) fn settle(file: &File) {
+    pub(super) fn settle(file: &File, slate: Slate<'_>) {
         let length = file.metadata().map(|metadata| metadata.len());
-        if let (Some(mark), Ok(length)) = (Self::read(file), length) {
+        if let (Some(mark), Ok(length)) = (Self::read(file, slate), length) {
             let length = Some(length);
-            Self { length, ..mark }.put(file);
+            Self { length, ..mark }.put(file, slate);
         }
     }
 
     /// Makes an ordinary file of it.
-    pub(super) fn remove(file: &File) {
-        // There may be none.
-        let _ = rustix::fs::fremovexattr(file, ATTRIBUTE);
+    pub(super) fn remove(file: &File, slate: Slate<'_>) {
+        slate.clear(file);
     }
 
-    fn read(file: &File) -> Option<Self> {
-        let mut text = vec![0; LARGEST_MARK];
-        let length = rustix::fs::fgetxattr(file, ATTRIBUTE, &mut text).ok()?;
-        serde_json::from_slice(&text[..length]).ok()
+    fn read(file: &File, slate: Slate<'_>) -> Option<Self> {
+        serde_json::from_str(&slate.read(file)?).ok()
     }
 }
 
@@ -97,6 +93,7 @@ pub(super) struct Found {
 
 /// The partial file `name`, if it is the beginning of what is wanted. Whatever is wrong with it, it is fetched again.
 pub(super) fn find(
+    root: &Root,
     directory: &Directory,
     name: &OsStr,
     wanted: Sha256,
@@ -109,7 +106,9 @@ pub(super) fn find(
         && metadata.uid() == rustix::process::geteuid().as_raw()
         && metadata.nlink() == 1
         && metadata.mode() & 0o022 == 0;
-    let mark = Mark::read(&file).filter(|mark| is_ours && mark.sha256 == wanted.to_string())?;
+    let path = directory.path().join(name);
+    let mark = Mark::read(&file, Slate::new(root, &path))
+        .filter(|mark| is_ours && mark.sha256 == wanted.to_string())?;
     let mut end = metadata.len();
     let mut digest = Hashing::new(io::empty());
     if mark.length != Some(end) {
@@ -178,10 +177,6 @@ fn solid(file: &File, length: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// The name of the attribute.
-const ATTRIBUTE: &str = "user.sysupdate.partial";
-/// Larger ones are nobody's, in bytes.
-const LARGEST_MARK: usize = 16 << 10;
 /// Bytes are read in pieces of this size.
 const PIECE: usize = 256 << 10;
 
@@ -190,8 +185,9 @@ mod tests {
     use std::io::Write as _;
     use std::path::Path;
 
+    use rustix::fs::XattrFlags;
+
     use super::*;
-    use crate::root::Root;
 
     fn digest(bytes: &[u8]) -> Sha256 {
         let mut hashing = Hashing::new(bytes);
@@ -201,6 +197,7 @@ mod tests {
 
     struct Place {
         outer: tempfile::TempDir,
+        root: Root,
         directory: Directory,
     }
 
@@ -209,7 +206,11 @@ mod tests {
             let outer = tempfile::tempdir().expect("a directory");
             let root = Root::open(outer.path()).expect("it opens");
             let directory = root.directory(Path::new("/")).expect("it opens");
-            Self { outer, directory }
+            Self {
+                outer,
+                root,
+                directory,
+            }
         }
 
         /// A partial file with these bytes that wants to become `whole`.
@@ -223,17 +224,22 @@ mod tests {
                 .open(OsStr::new("f"), flags, mode)
                 .expect("it opens");
             file.write_all(bytes).expect("written");
-            Mark::new(digest(whole), "http://h/f", None, Some(7)).put(&file);
+            Mark::new(digest(whole), "http://h/f", None, Some(7)).put(&file, self.slate());
             file
         }
 
         fn find(&self, whole: &[u8]) -> Option<Found> {
             find(
+                &self.root,
                 &self.directory,
                 OsStr::new("f"),
                 digest(whole),
                 &Cancel::new(),
             )
+        }
+
+        fn slate(&self) -> Slate<'_> {
+            Slate::new(&self.root, Path::new("/f"))
         }
 
         fn length(&self) -> u64 {
@@ -294,7 +300,7 @@ mod tests {
             PIECE as u64
         );
         file.set_len(2 * PIECE as u64).expect("longer");
-        Mark::settle(&file);
+        Mark::settle(&file, place.slate());
         assert_eq!(
             place.find(&content).expect("it is one").length,
             2 * PIECE as u64
@@ -314,7 +320,7 @@ mod tests {
         let file = place.leave(&content[..PIECE], &content);
         assert!(place.find(b"something else").is_none());
         assert!(place.find(&content).is_some());
-        Mark::remove(&file);
+        Mark::remove(&file, place.slate());
         assert!(place.find(&content).is_none(), "nothing says what it is of");
         let file = place.leave(&content[..PIECE], &content);
         rustix::fs::fchmod(&file, Mode::from_raw_mode(0o620)).expect("changed");
@@ -327,7 +333,8 @@ mod tests {
         std::os::unix::fs::symlink("g", place.outer.path().join("f")).expect("linked");
         assert!(place.find(&content).is_none(), "a link");
         let file = place.leave(&content[..PIECE], &content);
-        rustix::fs::fsetxattr(&file, ATTRIBUTE, b"{garbage", XattrFlags::empty()).expect("set");
+        rustix::fs::fsetxattr(&file, slate::ATTRIBUTE, b"{garbage", XattrFlags::empty())
+            .expect("set");
         assert!(place.find(&content).is_none(), "no mark of ours");
     }
 }

@@ -56,6 +56,8 @@ enum Once {
     Healed,
     /// It is an error at once.
     Fatal,
+    /// Nothing, even if it happens always.
+    Harmless,
 }
 
 /// What a server does wrong.
@@ -97,6 +99,10 @@ fn healed(_: Object) -> Once {
 
 fn fatal(_: Object) -> Once {
     Once::Fatal
+}
+
+fn harmless(_: Object) -> Once {
+    Once::Harmless
 }
 
 fn ranged(bytes: &[u8]) -> Answer {
@@ -157,6 +163,27 @@ const FAULTS: &[Fault] = &[
         |_| "Transferred a partial file",
     ),
     Fault::new(
+        "reset before the answer",
+        |bytes| vec![ranged(bytes).reset(0)],
+        healed,
+        |_| "Transfer failed",
+    ),
+    Fault::new(
+        "reset in the middle",
+        |bytes| {
+            let half = ranged(bytes).reset(bytes.len() / 2);
+            vec![half, ranged(bytes).reset(1)]
+        },
+        healed,
+        |_| "Transferred a partial file",
+    ),
+    Fault::new(
+        "chunks that break off",
+        |bytes| vec![ranged(bytes).short_chunks(bytes.len() / 2)],
+        healed,
+        |_| "Transfer failed",
+    ),
+    Fault::new(
         "stalled in the middle",
         |bytes| vec![ranged(bytes).stalled(bytes.len() / 2)],
         healed,
@@ -206,6 +233,34 @@ const FAULTS: &[Fault] = &[
         },
     )
     .only(|object| object != Object::Payload),
+    Fault::new(
+        "chunks without end",
+        |bytes| vec![Answer::ok(bytes).endless_chunks()],
+        fatal,
+        |object| match object {
+            Object::Manifest => "larger than 64 MiB",
+            _ => "Failed to retrieve signature file",
+        },
+    )
+    .only(|object| object != Object::Payload),
+    Fault::new(
+        "more than was announced",
+        |bytes| {
+            let more = [bytes, bytes].concat();
+            vec![Answer::ok(more).header("Content-Length", bytes.len().to_string())]
+        },
+        harmless,
+        |_| "",
+    ),
+    Fault::new(
+        "a part instead of the whole",
+        |bytes| {
+            let part = Answer::status(206).header("Content-Range", "bytes 0-9/999");
+            vec![part.body(&bytes[..10])]
+        },
+        fatal,
+        |_| "failed with code 206",
+    ),
     Fault::new(
         "a bomb",
         |_| vec![Answer::ok(bomb())],
@@ -410,7 +465,12 @@ impl Case {
         if begin.elapsed() > Duration::from_secs(60) {
             return Err(format!("it took {:?}", begin.elapsed()));
         }
-        if (self.repair, (self.fault.once)(self.object)) == (Repair::SameRun, Once::Healed) {
+        let passes = match (self.fault.once)(self.object) {
+            Once::Healed => self.repair == Repair::SameRun,
+            Once::Fatal => false,
+            Once::Harmless => true,
+        };
+        if passes {
             if run.code != Some(0) {
                 return Err(format!("it was not healed: {run:#?}"));
             }

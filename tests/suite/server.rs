@@ -79,6 +79,8 @@ enum Ending {
     Whole,
     /// So many bytes of the announced length, then the connection closes.
     Short(usize),
+    /// So many bytes, then the connection is reset (RST), before the answer if there are none.
+    Reset(usize),
     /// So many bytes, then silence while the client stays.
     Stalled(usize),
     /// So many bytes, then a break, then the rest.
@@ -87,6 +89,10 @@ enum Ending {
     Dripping,
     /// The body over and over, no length.
     Endless,
+    /// The body over and over, in chunks.
+    EndlessChunks,
+    /// The body in chunks, so many bytes of it, then the connection closes.
+    ShortChunks(usize),
     /// The body, no length.
     Unannounced,
     /// These bytes instead of an answer.
@@ -117,6 +123,13 @@ impl Answer {
 
     pub(crate) fn redirect(status: u16, to: impl Into<String>) -> Self {
         Self::status(status).header("Location", to)
+    }
+
+    pub(crate) fn body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            body: body.into(),
+            ..self
+        }
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -223,6 +236,18 @@ impl Answer {
 
     pub(crate) fn endless(self) -> Self {
         self.ending(Ending::Endless)
+    }
+
+    pub(crate) fn endless_chunks(self) -> Self {
+        self.ending(Ending::EndlessChunks)
+    }
+
+    pub(crate) fn short_chunks(self, bytes: usize) -> Self {
+        self.ending(Ending::ShortChunks(bytes))
+    }
+
+    pub(crate) fn reset(self, bytes: usize) -> Self {
+        self.ending(Ending::Reset(bytes))
     }
 
     pub(crate) fn unannounced(self) -> Self {
@@ -411,6 +436,7 @@ fn send(mut stream: &TcpStream, answer: &Answer, method: &str) -> std::io::Resul
     match answer.ending {
         Ending::Garbage(text) => return stream.write_all(text.as_bytes()),
         Ending::Silent => return stream.read(&mut [0]).map(|_| ()),
+        Ending::Reset(0) => return reset(stream),
         Ending::EndlessHead => {
             stream.write_all(head.as_bytes())?;
             // Until the client hangs up.
@@ -420,7 +446,14 @@ fn send(mut stream: &TcpStream, answer: &Answer, method: &str) -> std::io::Resul
         }
         _ => {}
     }
-    let announced = !matches!(answer.ending, Ending::Endless | Ending::Unannounced);
+    let chunked = matches!(
+        answer.ending,
+        Ending::EndlessChunks | Ending::ShortChunks(_)
+    );
+    let announced = !chunked && !matches!(answer.ending, Ending::Endless | Ending::Unannounced);
+    if chunked {
+        head.push_str("Transfer-Encoding: chunked\r\n");
+    }
     if announced && answer.status != 304 && answer.named("Content-Length").is_none() {
         let _ = write!(head, "Content-Length: {}\r\n", answer.body.len());
     }
@@ -447,6 +480,19 @@ fn send(mut stream: &TcpStream, answer: &Answer, method: &str) -> std::io::Resul
         Ending::Endless => loop {
             stream.write_all(body)?;
         },
+        Ending::EndlessChunks => loop {
+            chunk(stream, body)?;
+        },
+        Ending::ShortChunks(bytes) => {
+            let body = &body[..bytes.min(body.len())];
+            body.chunks(1000).try_for_each(|piece| chunk(stream, piece))
+        }
+        Ending::Reset(bytes) => {
+            stream.write_all(&body[..bytes.min(body.len())])?;
+            // What the client has not taken yet would be lost, and it is to see something.
+            thread::sleep(Duration::from_millis(50));
+            reset(stream)
+        }
         // They have sent what they have to say.
         Ending::Garbage(_) | Ending::EndlessHead | Ending::Silent => Ok(()),
         Ending::Slow(bytes, pause) => {
@@ -455,4 +501,15 @@ fn send(mut stream: &TcpStream, answer: &Answer, method: &str) -> std::io::Resul
             stream.write_all(&body[bytes.min(body.len())..])
         }
     }
+}
+
+fn chunk(mut stream: &TcpStream, piece: &[u8]) -> std::io::Result<()> {
+    write!(stream, "{:x}\r\n", piece.len())?;
+    stream.write_all(piece)?;
+    stream.write_all(b"\r\n")
+}
+
+/// Lets the kernel answer with RST instead of an orderly end once the connection is closed (socket(7), `SO_LINGER`).
+fn reset(stream: &TcpStream) -> std::io::Result<()> {
+    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }
