@@ -9,7 +9,7 @@ use std::thread;
 
 use rustix::fs::{Advice, OFlags};
 
-use super::space::RESERVE;
+use super::space::{RESERVE, available};
 
 /// Bytes are moved in pieces of this size.
 const PIECE: usize = 256 * 1024;
@@ -258,8 +258,7 @@ fn is_zero(block: &[u8]) -> bool {
 
 /// Sizes that servers announce may be wrong, and compressed data grows: the reserve is kept while writing, too.
 fn refuse_a_full_disk(file: &File) -> io::Result<()> {
-    let volume = rustix::fs::fstatvfs(file)?;
-    if volume.f_bavail.saturating_mul(volume.f_frsize) < RESERVE {
+    if available(rustix::fs::fstatvfs(file)?) < RESERVE {
         return Err(io::Error::from(io::ErrorKind::StorageFull));
     }
     Ok(())
