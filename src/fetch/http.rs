@@ -6,6 +6,7 @@
 //! be called from inside an asynchronous task: it blocks.
 
 mod body;
+mod clients;
 mod failure;
 mod headers;
 mod pace;
@@ -15,17 +16,18 @@ mod tls;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{self, HeaderMap};
-use reqwest::{Client, Method, StatusCode, Url};
+use reqwest::{Method, StatusCode};
 
+use self::clients::Clients;
 use self::headers::{conditions, date, microseconds, retry_after, text, validators};
 use self::pace::Pace;
 use self::steady::{Answer, Steady};
 use super::retry::{Retry, RetrySettings};
-use super::{Body, Cancel, Fetch, FetchError, Part, Range, Request, Response, url};
+use super::{Body, Cancel, Fetch, FetchError, Part, Range, Request, Response};
 use crate::event::{Event, Reporter, Severity};
 
 /// How to talk to servers.
@@ -107,8 +109,7 @@ impl HttpFetch {
             })?;
         let network = Network {
             runtime: Some(runtime),
-            plain: OnceLock::new(),
-            secure: OnceLock::new(),
+            clients: Arc::new(Clients::new(settings.clone())),
             pace: Pace::new(settings.limit_rate),
             reporter,
             settings,
@@ -215,8 +216,7 @@ impl HttpFetch {
             headers: &HeaderMap::new(),
             private: &caller.headers,
         };
-        let work = self.network.exchange(Method::HEAD, url, sent);
-        let response = self.network.wait(url, work)?;
+        let response = self.network.exchange(&Method::HEAD, url, sent)?;
         if !response.status().is_success() {
             return Ok(None);
         }
@@ -229,9 +229,7 @@ impl HttpFetch {
 struct Network {
     /// `None` only while being dropped.
     runtime: Option<tokio::runtime::Runtime>,
-    /// Without trusted roots: reading the system's takes many times longer than a plain http request.
-    plain: OnceLock<Client>,
-    secure: OnceLock<Client>,
+    clients: Arc<Clients>,
     pace: Pace,
     reporter: Option<Arc<dyn Reporter>>,
     settings: HttpSettings,
@@ -253,18 +251,49 @@ impl Network {
             .expect("only Drop takes the runtime out")
     }
 
-    /// Runs `work` in the caller's thread, until it ends or is cancelled.
-    fn wait<T>(
+    /// Lets the network's thread do some work, until it ends or is cancelled.
+    ///
+    /// Nothing may be sent from any other thread: when a request is handed to a connection just while the connection's
+    /// own task ends in another thread, tokio's channel between them keeps the request, and nobody ever answers (one of
+    /// some 30,000, if servers close the connections that are kept). In one thread, one comes after the other.
+    fn wait<T: Send + 'static>(
         &self,
         url: &str,
-        work: impl Future<Output = Result<T, FetchError>>,
+        work: impl Future<Output = Result<T, FetchError>> + Send + 'static,
     ) -> Result<T, FetchError> {
+        let mut task = self.runtime().spawn(work);
         self.runtime().block_on(async {
             tokio::select! {
                 biased;
-                () = self.settings.cancel.cancelled() => Err(FetchError::Cancelled { url: url.to_owned() }),
-                result = work => result,
+                () = self.settings.cancel.cancelled() => {
+                    task.abort();
+                    Err(FetchError::Cancelled { url: url.to_owned() })
+                }
+                result = &mut task => result.unwrap_or_else(|error| Err(FetchError::Protocol {
+                    url: url.to_owned(),
+                    cause: error.to_string(),
+                })),
             }
+        })
+    }
+
+    /// Sends one request.
+    fn exchange(
+        &self,
+        method: &Method,
+        url: &str,
+        sent: Sent<'_>,
+    ) -> Result<reqwest::Response, FetchError> {
+        self.clients.prepare(url)?;
+        let clients = Arc::clone(&self.clients);
+        let (method, address) = (method.clone(), url.to_owned());
+        let (headers, private) = (sent.headers.clone(), sent.private.clone());
+        self.wait(url, async move {
+            let sent = Sent {
+                headers: &headers,
+                private: &private,
+            };
+            clients.exchange(method, &address, sent).await
         })
     }
 
@@ -279,7 +308,7 @@ impl Network {
         since: Instant,
     ) -> Result<reqwest::Response, FetchError> {
         loop {
-            let answer = self.wait(url, self.exchange(method.clone(), url, sent));
+            let answer = self.exchange(method, url, sent);
             let (error, advice) = match &answer {
                 Ok(response) if response.status().is_success() => return answer,
                 Ok(response) => (
@@ -319,131 +348,10 @@ impl Network {
             let text = format!("{error} Trying again in {:.1} s...", delay.as_secs_f64());
             reporter.report(&Event::Message(severity, text));
         }
-        self.wait(url, async {
+        self.wait(url, async move {
             tokio::time::sleep(delay).await;
             Ok(())
         })
-    }
-
-    /// Sends the request and follows redirects; whatever the last server says is the answer.
-    async fn exchange(
-        &self,
-        method: Method,
-        url: &str,
-        sent: Sent<'_>,
-    ) -> Result<reqwest::Response, FetchError> {
-        let mut current = parse(url)?;
-        let own = current.origin();
-        let mut all = sent.headers.clone();
-        all.extend(sent.private.clone());
-        let mut is_own = true;
-        for _ in 0..=self.settings.redirects {
-            // Whoever was led away once may be led back to anywhere.
-            is_own &= current.origin() == own;
-            let headers = if is_own { &all } else { sent.headers };
-            let response = self.send(&method, url, &current, headers).await?;
-            match redirect(url, &current, &response)? {
-                None => return Ok(response),
-                Some(next) => current = next,
-            }
-        }
-        Err(FetchError::TooManyRedirects {
-            url: url.to_owned(),
-            limit: self.settings.redirects,
-        })
-    }
-
-    async fn send(
-        &self,
-        method: &Method,
-        url: &str,
-        current: &Url,
-        headers: &HeaderMap,
-    ) -> Result<reqwest::Response, FetchError> {
-        if current.scheme() == "http" {
-            match self
-                .send_with(self.plain(url)?, method, url, current, headers)
-                .await
-            {
-                // A proxy that is itself reached over TLS: only that needs roots for a plain URL.
-                Err(FetchError::Tls { .. }) => {}
-                result => return result,
-            }
-        }
-        self.send_with(self.secure(url)?, method, url, current, headers)
-            .await
-    }
-
-    async fn send_with(
-        &self,
-        client: &Client,
-        method: &Method,
-        url: &str,
-        current: &Url,
-        headers: &HeaderMap,
-    ) -> Result<reqwest::Response, FetchError> {
-        let limit = self.settings.connect_timeout + self.settings.stall_window;
-        let mut again = true;
-        loop {
-            let request = client
-                .request(method.clone(), current.clone())
-                .headers(headers.clone());
-            match tokio::time::timeout(limit, request.send()).await {
-                Ok(Ok(response)) => return Ok(response),
-                // A server may close a kept connection just when it is used again: ask once more, over a new one.
-                Ok(Err(error)) if again && failure::is_hang_up(&error) => again = false,
-                Ok(Err(error)) => {
-                    return Err(failure::of_request(
-                        url,
-                        &error,
-                        self.settings.connect_timeout,
-                    ));
-                }
-                Err(_) => {
-                    return Err(FetchError::Timeout {
-                        url: url.to_owned(),
-                        seconds: limit.as_secs(),
-                    });
-                }
-            }
-        }
-    }
-
-    fn plain(&self, url: &str) -> Result<&Client, FetchError> {
-        let builder = || Ok(self.client()?.tls_certs_only([]));
-        kept(&self.plain, builder).map_err(|cause| FetchError::Protocol {
-            url: url.to_owned(),
-            cause,
-        })
-    }
-
-    fn secure(&self, url: &str) -> Result<&Client, FetchError> {
-        let builder = || tls::prepared(self.client()?, &self.settings);
-        kept(&self.secure, builder).map_err(|cause| FetchError::Tls {
-            url: url.to_owned(),
-            cause,
-        })
-    }
-
-    fn client(&self) -> Result<reqwest::ClientBuilder, String> {
-        // Fails when one is installed already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = match &self.settings.proxy {
-            None => Client::builder(),
-            Some(proxy) => {
-                let proxy = reqwest::Proxy::all(proxy).map_err(|error| failure::cause(&error))?;
-                Client::builder().proxy(proxy)
-            }
-        };
-        Ok(builder
-            .user_agent(&self.settings.user_agent)
-            .connect_timeout(self.settings.connect_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .http1_only()
-            // A server that closes a kept connection just when it is used again makes the client's pool wait for ever, once
-            // in some 30,000 requests; the few requests of a run cost less than that.
-            .pool_max_idle_per_host(0))
     }
 }
 
@@ -451,64 +359,6 @@ impl Network {
 const NOTICED: Duration = Duration::from_secs(1);
 /// Further tries where a mirror may be asked instead.
 const HASTY_ATTEMPTS: u32 = 1;
-
-/// The client of a slot, made when it is first asked for, or why it cannot be made.
-fn kept(
-    slot: &OnceLock<Client>,
-    builder: impl FnOnce() -> Result<reqwest::ClientBuilder, String>,
-) -> Result<&Client, String> {
-    if let Some(client) = slot.get() {
-        return Ok(client);
-    }
-    let client = builder()?.build().map_err(|error| failure::cause(&error))?;
-    Ok(slot.get_or_init(|| client))
-}
-
-fn parse(text: &str) -> Result<Url, FetchError> {
-    url::check(text)?;
-    let parsed = Url::parse(text).map_err(|error| url::invalid(text, error.to_string()))?;
-    match parsed.scheme() {
-        "http" | "https" if parsed.has_host() => Ok(parsed),
-        "http" | "https" => Err(url::invalid(text, "it names no host".to_owned())),
-        _ => Err(FetchError::UnsupportedScheme {
-            url: text.to_owned(),
-        }),
-    }
-}
-
-/// Where an answer sends us, `None` when it is no redirect.
-fn redirect(
-    url: &str,
-    current: &Url,
-    response: &reqwest::Response,
-) -> Result<Option<Url>, FetchError> {
-    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-        return Ok(None);
-    }
-    let Some(location) = response.headers().get(header::LOCATION) else {
-        return Ok(None);
-    };
-    let location = String::from_utf8_lossy(location.as_bytes());
-    target(current, &location)
-        .map(Some)
-        .map_err(|reason| FetchError::RedirectRefused {
-            url: url.to_owned(),
-            target: location.escape_debug().to_string(),
-            reason,
-        })
-}
-
-/// Where `location` leads from `current`, or why it is not followed.
-fn target(current: &Url, location: &str) -> Result<Url, &'static str> {
-    let target = current
-        .join(location)
-        .map_err(|_| "the target is not a valid URL")?;
-    match (current.scheme(), target.scheme()) {
-        ("https", "http") => Err("it leads from https to http"),
-        (_, "http" | "https") if target.has_host() => Ok(target),
-        _ => Err("only http and https are followed"),
-    }
-}
 
 /// What an answer says of its body, which is `part` of the whole if `range` was asked for.
 fn answer(response: &reqwest::Response, range: Option<Range>, part: Option<Part>) -> Answer {

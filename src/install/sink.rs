@@ -258,7 +258,7 @@ fn is_zero(block: &[u8]) -> bool {
 
 /// Sizes that servers announce may be wrong, and compressed data grows: the reserve is kept while writing, too.
 fn refuse_a_full_disk(file: &File) -> io::Result<()> {
-    if available(rustix::fs::fstatvfs(file)?) < RESERVE {
+    if available(&rustix::fs::fstatvfs(file)?) < RESERVE {
         return Err(io::Error::from(io::ErrorKind::StorageFull));
     }
     Ok(())

@@ -190,12 +190,12 @@ fn leftover(root: &Root, path: &Path) -> u64 {
 
 fn free(root: &Root, path: &Path) -> io::Result<u64> {
     let directory = root.directory(path)?;
-    Ok(available(rustix::fs::fstatvfs(&directory)?))
+    Ok(available(&rustix::fs::fstatvfs(&directory)?))
 }
 
 /// Bytes that we may still write. A file system without blocks (ramfs, the root of some initrds) has no size of its own:
 /// memory is its limit, and nobody can tell how much of that will be free.
-pub(super) fn available(volume: rustix::fs::StatVfs) -> u64 {
+pub(super) fn available(volume: &rustix::fs::StatVfs) -> u64 {
     match volume.f_blocks {
         0 => u64::MAX,
         _ => volume.f_bavail.saturating_mul(volume.f_frsize),
@@ -204,6 +204,6 @@ pub(super) fn available(volume: rustix::fs::StatVfs) -> u64 {
 
 /// Bytes that can still be written to the file system of an open file, less the reserve.
 pub(super) fn free_beside(file: &std::fs::File) -> io::Result<u64> {
-    let free = available(rustix::fs::fstatvfs(file)?);
+    let free = available(&rustix::fs::fstatvfs(file)?);
     Ok(free.saturating_sub(RESERVE))
 }

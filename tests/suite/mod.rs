@@ -5,6 +5,7 @@ mod choices;
 mod components;
 mod config;
 mod conflicts;
+mod connections;
 mod examples;
 mod extension;
 mod faults;

@@ -41,7 +41,8 @@ fn serve(name: &str, clients: Clients) -> String {
     )
 }
 
-fn serve_answer(name: &str, clients: Clients, answer: String) -> String {
+/// How a server shows the certificate of a file.
+fn config(name: &str, clients: Clients) -> Arc<ServerConfig> {
     let pem = fs::read(file(name)).expect("readable");
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .map(|certificate| certificate.expect("a certificate"))
@@ -61,7 +62,20 @@ fn serve_answer(name: &str, clients: Clients, answer: String) -> String {
             builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
         }
     };
-    let config = Arc::new(builder.with_single_cert(chain, key).expect("a pair"));
+    Arc::new(builder.with_single_cert(chain, key).expect("a pair"))
+}
+
+/// How a server shows a certificate that those trust who trust [`authority`].
+pub(crate) fn trusted() -> Arc<ServerConfig> {
+    config("server.pem", Clients::Anybody)
+}
+
+pub(crate) fn authority() -> PathBuf {
+    file("ca.pem")
+}
+
+fn serve_answer(name: &str, clients: Clients, answer: String) -> String {
+    let config = config(name, clients);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {

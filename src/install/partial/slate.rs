@@ -48,7 +48,7 @@ impl<'a> Slate<'a> {
             return self.remove_page();
         }
         // One that is there would be of something else.
-        self.clear_attribute(file);
+        clear_attribute(file);
         self.remove_orphans();
         let page = Page {
             path: self.path.to_path_buf(),
@@ -73,13 +73,8 @@ impl<'a> Slate<'a> {
 
     /// Makes an ordinary file of it.
     pub(super) fn clear(&self, file: &File) {
-        self.clear_attribute(file);
+        clear_attribute(file);
         self.remove_page();
-    }
-
-    fn clear_attribute(&self, file: &File) {
-        // There may be none.
-        let _ = rustix::fs::fremovexattr(file, ATTRIBUTE);
     }
 
     fn remove_page(&self) {
@@ -114,6 +109,11 @@ impl<'a> Slate<'a> {
         let key = sha2::Sha256::digest(self.path.as_os_str().as_bytes());
         Path::new(DIRECTORY).join(format!("{}.json", Sha256(key.into())))
     }
+}
+
+fn clear_attribute(file: &File) {
+    // There may be none.
+    let _ = rustix::fs::fremovexattr(file, ATTRIBUTE);
 }
 
 const DIRECTORY: &str = "/var/lib/sysupdate/partial";
