@@ -3,12 +3,14 @@
 use std::io;
 
 use crate::activate::ActivateError;
+use crate::install::cleanup::CleanupError;
 use crate::install::history::HistoryError;
 use crate::install::lock::LockError;
 use crate::install::{AcquireError, InstallError, VacuumError};
 use crate::plan::PlanError;
 use crate::plan::document::ApplyError;
 use crate::session::SessionError;
+use crate::storage::atomic::AtomicError;
 use crate::trial::TrialError;
 
 /// Why a verb failed.
@@ -42,6 +44,15 @@ pub enum Error {
     /// The history cannot be read.
     #[error(transparent)]
     History(HistoryError),
+    /// A request names what is not there, or is no name; in the words of systemd-sysupdate.
+    #[error("{0}")]
+    Request(String),
+    /// What is switched on or off cannot be put down.
+    #[error("cannot write the drop-in")]
+    DropIn(#[source] AtomicError),
+    /// What no transfer owns any more cannot be found or removed.
+    #[error(transparent)]
+    Cleanup(#[from] CleanupError),
     /// The result could not be written to stdout.
     #[error("cannot write the result")]
     Output(#[source] io::Error),
@@ -66,7 +77,13 @@ impl Error {
             Self::Activate(error) => return error.hints(),
             Self::Trial(error) => return error.hint().into_iter().collect(),
             Self::Apply(error) => Some(error.hint()),
-            Self::Install(_) | Self::Vacuum(_) | Self::Output(_) | Self::History(_) => None,
+            Self::Install(_)
+            | Self::Vacuum(_)
+            | Self::Output(_)
+            | Self::History(_)
+            | Self::Request(_)
+            | Self::DropIn(_)
+            | Self::Cleanup(_) => None,
         };
         hint.map(str::to_owned).into_iter().collect()
     }

@@ -87,7 +87,8 @@ fn hostname(name: String) -> String {
 }
 
 /// A 128-bit id, with or without dashes; the null id stands for "none" (machine-id(5)).
-fn parse_id(text: &str) -> Option<String> {
+#[must_use]
+pub fn parse_id(text: &str) -> Option<String> {
     let line = text.lines().next()?.trim();
     let digits: String = match line.len() {
         32 => line.to_owned(),

@@ -27,7 +27,7 @@
 //! plan                                                       what will be done, as a value     (pure)
 //! resolve                                                    newest, current, candidate, why   (pure)
 //! compat                                                     does an extension fit, why not       (pure)
-//! inventory                                                  what exists: files, manifests, links
+//! inventory  suggest                                         what exists: files, manifests, links; what suggests itself
 //! definition  fetch  verify  unpack  image  storage          text, bytes in, trust, a look inside, bytes out
 //! specifier                                                  %-expansion                       (pure)
 //! host                                                       os-release, machine-id, architecture
@@ -67,6 +67,7 @@ pub mod root;
 pub mod session;
 pub mod specifier;
 pub mod storage;
+pub mod suggest;
 pub mod trial;
 pub mod unpack;
 pub mod verify;

@@ -12,6 +12,7 @@ pub mod system;
 
 mod command;
 mod loops;
+mod notify;
 mod reboot;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::event::{Event, Reporter, Severity, chain};
 use crate::storage::atomic::AtomicError;
 
 pub use crate::extension::ExtensionKind;
+pub use notify::{Installed, notify};
 pub use plan::{ActivationPlan, Dependent, Moved, plan};
 pub use reboot::{REBOOT_REQUIRED, require_reboot};
 use system::{CommandOutcome, JobResult, SystemError, SystemManager};
@@ -98,6 +100,20 @@ pub fn confirm(
         failures => Err(ActivateError::Failed { failures }),
     }
 }
+
+/// Asks a program of the host something.
+///
+/// # Errors
+/// When it cannot be started, or does not end in time. A program that fails is an `Ok` value.
+pub fn ask(program: &str, arguments: &[&str]) -> std::io::Result<CommandOutcome> {
+    command::run(program, arguments, ASK_LIMIT).map_err(|error| match error {
+        SystemError::Run { source, .. } => source,
+        other => std::io::Error::other(other),
+    })
+}
+
+/// How long a program may take for an answer.
+const ASK_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What happens to a unit that a definition names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,9 +27,15 @@ pub(crate) struct Args {
     /// Work on all components (not with `list`, `vacuum`, `components`)
     #[arg(short = 'A', long, overrides_with_all = ["component", "component_all", "component_suggested"])]
     pub(crate) component_all: bool,
-    /// Work on all suggested components
-    #[arg(short = 'S', long, hide = true, overrides_with_all = ["component", "component_all", "component_suggested"])]
+    /// Work on all suggested components (with `enable-component`, `disable-component`)
+    #[arg(short = 'S', long, overrides_with_all = ["component", "component_all", "component_suggested"])]
     pub(crate) component_suggested: bool,
+    /// Work on all features (with `enable-feature`, `disable-feature`)
+    #[arg(short = 'a', long, overrides_with_all = ["feature_all", "feature_suggested"])]
+    pub(crate) feature_all: bool,
+    /// Work on all suggested features
+    #[arg(short = 's', long, overrides_with_all = ["feature_all", "feature_suggested"])]
+    pub(crate) feature_suggested: bool,
     /// Read transfer definitions from DIR only
     #[arg(long, value_name = "DIR", overrides_with = "definitions")]
     pub(crate) definitions: Option<PathBuf>,
@@ -47,6 +53,12 @@ pub(crate) struct Args {
         overrides_with = "instances_max"
     )]
     pub(crate) instances_max: Option<String>,
+    /// Reboot when something was installed (with `update`)
+    #[arg(long, overrides_with = "reboot")]
+    pub(crate) reboot: bool,
+    /// Also remove what no transfer owns any more (with `update`)
+    #[arg(long, value_name = "BOOL", overrides_with = "cleanup")]
+    pub(crate) cleanup: Option<String>,
     /// Whether to sync data to the disk
     #[arg(long, value_name = "BOOL", overrides_with = "sync")]
     pub(crate) sync: Option<String>,
@@ -124,7 +136,13 @@ Commands:
   update [VERSION]    Install the newest version, or VERSION, now
   acquire [VERSION]   Download and verify it only; `update --offline` installs it
   vacuum              Remove old versions and leftovers
+  cleanup             Remove what was installed and no transfer owns any more
+  pending             Whether a newer OS version is installed than booted
+  reboot              Reboot if so
   components          Show the list of components
+  features [ID]       Show the optional features, or one in full
+  enable-component NAME…, disable-component NAME…
+  enable-feature ID…, disable-feature ID…
 
 What happens, and what happened:
   plan [VERSION]      Show what `update` would do, and why not otherwise

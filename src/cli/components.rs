@@ -2,22 +2,15 @@
 
 use serde::Serialize;
 
+use super::features::{or_dash, tick};
 use super::output::json::{self, JsonFormat};
 use super::output::table::{self, Column};
 use super::output::{self};
 use super::{Context, Exit, Selection};
-use crate::definition::{ComponentName, Suggestion};
+use crate::definition::ComponentName;
 use crate::error::Error;
 use crate::event::Silent;
 use crate::session::SessionError;
-
-/// Whether a component suggests itself, as far as that is settled without looking at the host: conditions are not
-/// evaluated by this version, and show as the original shows one that it cannot evaluate.
-fn suggested(suggestion: &Suggestion) -> Option<bool> {
-    suggestion
-        .explicit
-        .or_else(|| suggestion.conditions.is_empty().then_some(false))
-}
 
 #[derive(Serialize)]
 struct View {
@@ -67,18 +60,12 @@ pub(super) fn run(context: &Context<'_>) -> Result<Exit, Error> {
             .and_then(|component| Ok((component, loader.settings(name, &Silent)?.suggestion)))
         {
             Ok((component, suggestion)) => {
-                let tick = |yes: bool| if yes { "✓" } else { "✗" }.to_owned();
                 let documentation = component.documentation.join(" ");
-                let or_dash = |text: String| {
-                    if text.is_empty() {
-                        "-".to_owned()
-                    } else {
-                        text
-                    }
-                };
                 rows.push(vec![
                     tick(component.enabled),
-                    suggested(&suggestion).map_or_else(|| "-".to_owned(), tick),
+                    context
+                        .suggests(&suggestion)
+                        .map_or_else(|_| "-".to_owned(), tick),
                     name.to_string(),
                     or_dash(component.description.unwrap_or_default()),
                     or_dash(documentation),

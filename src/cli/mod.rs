@@ -2,19 +2,24 @@
 
 mod args;
 mod check;
+mod cleanup;
 mod components;
+mod features;
 mod history;
 mod list;
 mod network;
 mod os;
 mod output;
+mod pending;
 mod plan;
 mod rollback;
 mod settings;
 mod status;
+mod switch;
 mod transaction;
 mod update;
 mod vacuum;
+mod verb;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -34,9 +39,8 @@ use signal_hook::iterator::Signals;
 
 use crate::compat::Os;
 use crate::definition::config::Config;
-use crate::definition::nearest::nearest;
 use crate::definition::transfer::{BlobSource, Transfer, Verification};
-use crate::definition::{Component, ComponentName, DefinitionError, Loader};
+use crate::definition::{Component, ComponentName, DefinitionError, Loader, Suggestion};
 use crate::error::Error;
 use crate::event::{Event, Reporter as _, Severity, chain};
 use crate::fetch::{Cancel, Fetch};
@@ -47,10 +51,12 @@ use crate::inventory::remote::{Manifests, Policy};
 use crate::plan::{Reach, source};
 use crate::root::Root;
 use crate::session::{Requirement, Session, SessionError};
+use crate::suggest::{Scene, SuggestError};
 use args::Args;
 use output::frontend::Frontend;
 use output::progress::Narrator;
 use settings::{Selection, Settings};
+use verb::Verb;
 
 /// A call that cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,72 +106,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Verb {
-    List(Option<String>),
-    CheckNew,
-    Update(Option<String>),
-    Acquire(Option<String>),
-    Vacuum,
-    Components,
-    Status,
-    Rollback(Option<String>),
-    Hold,
-    Unhold,
-    Activate,
-    Settle,
-    History,
-    Plan(Option<String>),
-    Apply(String),
-    Gate,
-    Select,
-}
-
-const VERBS: [&str; 17] = [
-    "list",
-    "check-new",
-    "update",
-    "acquire",
-    "vacuum",
-    "components",
-    "status",
-    "rollback",
-    "hold",
-    "unhold",
-    "activate",
-    "settle",
-    "history",
-    "plan",
-    "apply",
-    "gate",
-    "select",
-];
-
-impl Verb {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::List(_) => "list",
-            Self::CheckNew => "check-new",
-            Self::Update(_) => "update",
-            Self::Acquire(_) => "acquire",
-            Self::Vacuum => "vacuum",
-            Self::Components => "components",
-            Self::Status => "status",
-            Self::Rollback(_) => "rollback",
-            Self::Hold => "hold",
-            Self::Unhold => "unhold",
-            Self::Activate => "activate",
-            Self::Settle => "settle",
-            Self::History => "history",
-            Self::Plan(_) => "plan",
-            Self::Apply(_) => "apply",
-            Self::Gate => "gate",
-            Self::Select => "select",
-        }
-    }
-}
-
 /// `None` when the call was for help or the version, which has been printed.
 fn understand(
     arguments: impl IntoIterator<Item = OsString>,
@@ -186,9 +126,9 @@ fn understand(
         let _ = output::print("pretty\nshort\noff\n");
         return Ok(None);
     }
-    let verb = verb(&args.words)?;
+    let verb = verb::parse(&args.words)?;
     let settings = Settings::read(&args)?;
-    refuse(&verb, &settings)?;
+    verb::refuse(&verb, &settings)?;
     Ok(Some((verb, settings)))
 }
 
@@ -212,105 +152,6 @@ fn usage_error(error: &clap::Error) -> UsageError {
     }
 }
 
-fn verb(words: &[String]) -> Result<Verb, UsageError> {
-    let (name, arguments) = match words.split_first() {
-        Some((name, arguments)) => (name.as_str(), arguments),
-        None => ("list", words),
-    };
-    let too_many = || UsageError::new("Too many arguments.");
-    let optional = || match arguments {
-        [] => Ok(None),
-        [only] => Ok(Some(only.clone())),
-        _ => Err(too_many()),
-    };
-    let alone = |verb| {
-        if arguments.is_empty() {
-            Ok(verb)
-        } else {
-            Err(too_many())
-        }
-    };
-    match name {
-        "list" => optional().map(Verb::List),
-        "update" => optional().map(Verb::Update),
-        "acquire" => optional().map(Verb::Acquire),
-        "check-new" => alone(Verb::CheckNew),
-        "vacuum" => alone(Verb::Vacuum),
-        "components" => alone(Verb::Components),
-        "status" => alone(Verb::Status),
-        "rollback" => optional().map(Verb::Rollback),
-        "hold" => alone(Verb::Hold),
-        "unhold" => alone(Verb::Unhold),
-        "activate" => alone(Verb::Activate),
-        "settle" => alone(Verb::Settle),
-        "history" => alone(Verb::History),
-        "plan" => optional().map(Verb::Plan),
-        "gate" => alone(Verb::Gate),
-        "select" => alone(Verb::Select),
-        "apply" => match arguments {
-            [file] => Ok(Verb::Apply(file.clone())),
-            [] => Err(UsageError::new(
-                "apply: the file with the plan is missing.\nhint: `sysupdate plan --json=short > FILE` makes one",
-            )),
-            _ => Err(too_many()),
-        },
-        _ => Err(unknown_verb(name)),
-    }
-}
-
-fn unknown_verb(name: &str) -> UsageError {
-    let text = format!("Unknown command verb '{name}'.");
-    UsageError::new(match nearest(name, VERBS) {
-        Some(near) => format!("{text}\nhint: did you mean '{near}'?"),
-        None => format!("{text}\nhint: `sysupdate --help` lists the commands"),
-    })
-}
-
-/// Combinations that make no sense (compat 1, table before section 8).
-fn refuse(verb: &Verb, settings: &Settings) -> Result<(), UsageError> {
-    let name = verb.name();
-    let unsupported = match (&settings.selection, verb) {
-        (
-            Selection::All | Selection::Suggested,
-            Verb::List(_) | Verb::Vacuum | Verb::Components,
-        ) => Some("--component-all/--component-suggested"),
-        (Selection::Suggested, _) => Some("--component-suggested"),
-        _ => None,
-    };
-    if let Some(switch) = unsupported {
-        return Err(UsageError::new(format!(
-            "{switch} currently not supported for '{name}'."
-        )));
-    }
-    if settings.definitions.is_some() && *verb == Verb::Components {
-        return Err(UsageError::new(format!(
-            "The --definitions= switch may not be combined with '{name}'."
-        )));
-    }
-    match (&settings.for_os_release, verb) {
-        (None, Verb::Gate) => return Err(os::os_release_missing()),
-        (
-            Some(_),
-            Verb::List(_) | Verb::CheckNew | Verb::Plan(_) | Verb::Acquire(_) | Verb::Gate,
-        )
-        | (None, _) => {}
-        (Some(_), _) => {
-            return Err(UsageError::new(format!(
-                "--for-os-release= cannot be used with '{name}': what is installed must fit this system."
-            )));
-        }
-    }
-    match (settings.instances_max, verb) {
-        (Some(0), Verb::Vacuum) => Err(UsageError::new(
-            "The --instances-max= argument must be >= 1 while vacuuming",
-        )),
-        (Some(0 | 1), Verb::Update(_) | Verb::Acquire(_)) => Err(UsageError::new(
-            "The --instances-max= argument must be >= 2 while updating",
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// What every verb works with.
 #[derive(Clone, Copy)]
 struct Context<'a> {
@@ -325,6 +166,34 @@ impl Context<'_> {
     fn say(&self, text: &str) {
         self.reporter
             .report(&Event::Message(Severity::Info, text.to_owned()));
+    }
+
+    fn warn(&self, text: &str) {
+        self.reporter
+            .report(&Event::Message(Severity::Warning, text.to_owned()));
+    }
+
+    /// Whether something suggests itself on this host.
+    fn suggests(&self, suggestion: &Suggestion) -> Result<bool, SuggestError> {
+        let scene = Scene {
+            root: self.root,
+            host: self.session.loader.host,
+            credentials: &self.settings.all_credentials,
+            machine_info: self.settings.machine_info.as_deref(),
+            run: &run_program,
+        };
+        scene.suggests(suggestion)
+    }
+
+    /// The component of a verb that works on one.
+    fn one(&self) -> Result<ComponentName, Error> {
+        match &self.settings.selection {
+            Selection::One(name) => Ok(name.clone()),
+            // Refused before: only a verb's own table can let it through.
+            Selection::All | Selection::Suggested => {
+                Err(Error::Request("One component has to be chosen.".to_owned()))
+            }
+        }
     }
 
     /// Prints an error and its next step; the run goes on.
@@ -524,24 +393,7 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         },
         reporter: &narrator,
     };
-    let result = match verb {
-        Verb::List(version) => list::run(&context, version.as_deref()),
-        Verb::CheckNew => check::run(&context),
-        Verb::Update(_) | Verb::Acquire(_) => update::run(&context, verb),
-        Verb::Vacuum => vacuum::run(&context, verb),
-        Verb::Components => components::run(&context),
-        Verb::Status => status::run(&context),
-        Verb::Rollback(version) => rollback::run(&context, verb, version.as_deref()),
-        Verb::Hold => rollback::hold(&context, verb),
-        Verb::Unhold => rollback::unhold(&context, verb),
-        Verb::Activate => rollback::activate(&context, verb),
-        Verb::Settle => rollback::settle(&context, verb),
-        Verb::History => history::run(&context),
-        Verb::Gate => os::gate(&context, verb),
-        Verb::Select => os::select(&context, verb),
-        Verb::Plan(version) => plan::run(&context, version.as_deref()),
-        Verb::Apply(file) => plan::apply(&context, verb, file),
-    };
+    let result = perform(&context, verb);
     let exit = result.unwrap_or_else(|error| {
         context.complain(&error);
         Exit::Failure
@@ -550,6 +402,40 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         Some(signal) if exit == Exit::Failure => Exit::Interrupted(signal),
         _ => exit,
     }
+}
+
+/// Carries the verb out.
+fn perform(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
+    match verb {
+        Verb::List(version) => list::run(context, version.as_deref()),
+        Verb::CheckNew => check::run(context),
+        Verb::Update(_) | Verb::Acquire(_) => update::run(context, verb),
+        Verb::Vacuum => vacuum::run(context, verb),
+        Verb::Cleanup => cleanup::run(context, verb),
+        Verb::Pending => pending::run(context),
+        Verb::Reboot => pending::reboot(context),
+        Verb::Components => components::run(context),
+        Verb::Features(id) => features::run(context, id.as_deref()),
+        Verb::Switch(switch, names) => switch::run(context, *switch, names),
+        Verb::Status => status::run(context),
+        Verb::Rollback(version) => rollback::run(context, verb, version.as_deref()),
+        Verb::Hold => rollback::hold(context, verb),
+        Verb::Unhold => rollback::unhold(context, verb),
+        Verb::Activate => rollback::activate(context, verb),
+        Verb::Settle => rollback::settle(context, verb),
+        Verb::History => history::run(context),
+        Verb::Gate => os::gate(context, verb),
+        Verb::Select => os::select(context, verb),
+        Verb::Plan(version) => plan::run(context, version.as_deref()),
+        Verb::Apply(file) => plan::apply(context, verb, file),
+    }
+}
+
+/// Runs a program of the host for a condition: what it prints, and whether it succeeded.
+fn run_program(program: &str, arguments: &[&str]) -> io::Result<(String, bool)> {
+    let outcome = crate::activate::ask(program, arguments)?;
+    let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
+    Ok((text, outcome.code == Some(0)))
 }
 
 /// A component's name in JSON; the default has none.

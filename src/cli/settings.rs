@@ -37,6 +37,15 @@ pub(super) const JOBS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) selection: Selection,
+    pub(super) features: FeatureSelection,
+    /// `--reboot`: after an installation.
+    pub(super) reboot: bool,
+    /// `--cleanup=`.
+    pub(super) cleanup: Option<bool>,
+    /// The directories with credentials, encrypted ones too.
+    pub(super) all_credentials: Vec<PathBuf>,
+    /// In the place of `/etc/machine-info`.
+    pub(super) machine_info: Option<PathBuf>,
     pub(super) definitions: Option<PathBuf>,
     pub(super) root: Option<PathBuf>,
     pub(super) transfer_source: Option<PathBuf>,
@@ -77,6 +86,17 @@ pub(super) enum Selection {
     /// `--component-all`.
     All,
     /// `--component-suggested`.
+    Suggested,
+}
+
+/// Which features a verb works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FeatureSelection {
+    /// Those of the arguments.
+    Named,
+    /// `--feature-all`.
+    All,
+    /// `--feature-suggested`.
     Suggested,
 }
 
@@ -147,6 +167,11 @@ impl Settings {
         }
         Ok(Self {
             selection,
+            features: features(args),
+            reboot: args.reboot,
+            cleanup: boolean("--cleanup=", args.cleanup.as_deref())?,
+            all_credentials: all_credentials(),
+            machine_info: env::var_os("SYSTEMD_ETC_MACHINE_INFO").map(PathBuf::from),
             definitions: args
                 .definitions
                 .clone()
@@ -209,6 +234,23 @@ impl Settings {
             user: user(),
         })
     }
+}
+
+fn features(args: &Args) -> FeatureSelection {
+    match (args.feature_all, args.feature_suggested) {
+        (true, _) => FeatureSelection::All,
+        (_, true) => FeatureSelection::Suggested,
+        _ => FeatureSelection::Named,
+    }
+}
+
+fn all_credentials() -> Vec<PathBuf> {
+    ["CREDENTIALS_DIRECTORY", "ENCRYPTED_CREDENTIALS_DIRECTORY"]
+        .into_iter()
+        .filter_map(env::var_os)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .collect()
 }
 
 fn selection(args: &Args) -> Result<Selection, UsageError> {

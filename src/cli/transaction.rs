@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use super::settings::ActivationRequest;
 use super::{Context, Exit};
-use crate::activate::ActivateError;
 use crate::activate::dbus::SystemBus;
+use crate::activate::{self, ActivateError, Installed};
 use crate::definition::{Component, ComponentKey, ComponentName};
 use crate::error::Error;
 use crate::event::{Event, Reporter as _, Severity, chain};
@@ -25,6 +25,7 @@ use crate::session::Surveyed;
 use crate::trial::links::pending_path;
 use crate::trial::record::{LinkMove, Member, OnFailure, Part, Record};
 use crate::trial::{self, Conductor, Ended};
+use crate::version::Version;
 
 /// A component may need so many rounds: one that finishes what was begun, one for each image that turns out not to fit.
 const ROUNDS: usize = 8;
@@ -91,6 +92,8 @@ pub(super) struct Transaction<'a> {
     bus: Option<SystemBus>,
     started: Instant,
     pub(super) tally: Tally,
+    /// The version that was installed last.
+    pub(super) installed: Option<Version>,
 }
 
 /// One component's part in a round.
@@ -121,6 +124,7 @@ impl<'a> Transaction<'a> {
             bus,
             started: Instant::now(),
             tally: Tally::default(),
+            installed: None,
         })
     }
 
@@ -303,14 +307,39 @@ impl<'a> Transaction<'a> {
                     }
                 }
                 Some(ended) if is(&ended.staged) => {
+                    self.complete(job, &member);
                     self.clear_away(job, &acquired, true);
                     continue;
                 }
                 Some(_) => continue,
             }
+            self.complete(job, &member);
             self.clear_away(job, &acquired, false);
         }
         Ok(())
+    }
+
+    /// Tells those who wait for it that an update is complete.
+    fn complete(&mut self, job: &Job<'_>, member: &Member) {
+        self.installed = Some(member.version.clone());
+        if !self.context.root.is_host() || job.plan.moves_only_links() {
+            return;
+        }
+        let resources: Vec<Installed> = member
+            .parts
+            .iter()
+            .map(|part| Installed {
+                transfer: part.transfer.clone(),
+                path: part.target.display().to_string(),
+            })
+            .collect();
+        activate::notify(
+            self.context.root,
+            member.component.as_deref(),
+            member.version.as_str(),
+            &resources,
+            self.context.reporter,
+        );
     }
 
     /// Puts the trial on record, if there is to be one.

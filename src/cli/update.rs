@@ -1,7 +1,7 @@
 //! `update` and `acquire`.
 
 use super::transaction::{Purpose, Transaction};
-use super::{Context, Exit, Verb};
+use super::{Context, Exit, Verb, cleanup, pending};
 use crate::definition::{Component, ComponentName};
 use crate::error::Error;
 use crate::plan::{Goal, Request};
@@ -33,7 +33,16 @@ pub(super) fn run(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
         transaction.resume();
     }
     transaction.update(components, request);
-    Ok(transaction.tally.exit())
+    let exit = transaction.tally.exit();
+    if goal == Goal::Install && exit == Exit::Success {
+        if context.settings.cleanup == Some(true) && !cleanup::clean(context)? {
+            return Ok(Exit::Failure);
+        }
+        if let (true, Some(installed)) = (context.settings.reboot, &transaction.installed) {
+            pending::after_update(context, installed)?;
+        }
+    }
+    Ok(exit)
 }
 
 /// The selected components that can be read, and whether one of them could not.

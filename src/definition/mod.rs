@@ -407,6 +407,12 @@ fn takes_part(draft: &Draft, features: &[Feature]) -> bool {
         && (draft.features.is_empty() || draft.features.iter().any(is_enabled))
 }
 
+/// The words of a value, quotes removed; `None` when a quote is not closed.
+#[must_use]
+pub fn quoted_words(text: &str) -> Option<Vec<String>> {
+    words::quoted(text).ok()
+}
+
 /// Drops what a mere listing of names has to say: reading the component says it again.
 struct Silent;
 

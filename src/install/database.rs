@@ -10,6 +10,7 @@ use sha2::Digest as _;
 use crate::definition::ComponentName;
 use crate::event::{Event, Reporter, Severity};
 use crate::metadata::Sha256;
+use crate::pattern::Pattern;
 use crate::plan::{Plan, target};
 use crate::root::Root;
 use crate::storage::atomic::{self, AtomicError, Durability};
@@ -75,8 +76,72 @@ fn write(
     atomic::sync_directory(root, &directory, durability)
 }
 
+/// One place that was installed to.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The directory: an inner path.
+    pub directory: PathBuf,
+    /// What the files in it are called.
+    pub pattern: Pattern,
+    /// As it is written.
+    pub(super) text: String,
+}
+
+impl Record {
+    fn name(&self) -> String {
+        Sha256(sha2::Sha256::digest(self.text.as_bytes()).into()).to_string()
+    }
+}
+
+/// What is recorded of a component, by the names of the entries; what is none, or cannot be read, is passed over.
+#[must_use]
+pub fn records(root: &Root, component: &ComponentName) -> Vec<Record> {
+    let Ok(directory) = root.directory(&directory(component)) else {
+        return Vec::new();
+    };
+    let mut entries = directory.entries().unwrap_or_default();
+    entries.sort_by(|one, two| one.name.cmp(&two.name));
+    let records = entries.into_iter().filter_map(|entry| {
+        let text = directory.read_link(&entry.name).ok()??;
+        Record::parse(text.to_str()?)
+    });
+    records.collect()
+}
+
+/// Forgets a record.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn forget(
+    root: &Root,
+    component: &ComponentName,
+    record: &Record,
+    durability: Durability,
+) -> Result<(), AtomicError> {
+    let place = directory(component);
+    atomic::remove_file_and_empty_parents(root, &place.join(record.name()), &place, durability)
+}
+
+/// The named components of which anything was ever recorded, in order.
+#[must_use]
+pub fn components(root: &Root) -> Vec<ComponentName> {
+    let entries = root
+        .directory(Path::new(BASE))
+        .and_then(|directory| directory.entries())
+        .unwrap_or_default();
+    let names = entries.into_iter().filter_map(|entry| {
+        let name = entry.name.to_str()?.strip_prefix("installdb.")?;
+        name.parse().ok()
+    });
+    let mut names: Vec<ComponentName> = names.collect();
+    names.sort();
+    names
+}
+
+const BASE: &str = "/var/lib/systemd/sysupdate";
+
 fn directory(component: &ComponentName) -> PathBuf {
-    let base = Path::new("/var/lib/systemd/sysupdate");
+    let base = Path::new(BASE);
     match component {
         ComponentName::Default => base.join("installdb"),
         ComponentName::Named(name) => base.join(format!("installdb.{name}")),

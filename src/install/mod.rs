@@ -14,6 +14,7 @@
 
 pub mod acquire;
 pub mod choice;
+pub mod cleanup;
 pub mod database;
 pub mod history;
 pub mod lock;

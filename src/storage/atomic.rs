@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::root::{Directory, Root};
@@ -285,6 +285,62 @@ pub fn remove(root: &Root, directory: &Directory, name: &OsStr) -> Result<(), At
             error,
         )),
     }
+}
+
+/// Removes a file or, with all that is in it, a directory; links are removed, never followed. A directory first gets a
+/// hidden name, so that half of it is never taken for the whole.
+///
+/// # Errors
+/// Whatever the kernel answers; what is left lies under the hidden name.
+pub fn remove_tree(root: &Root, directory: &Directory, name: &OsStr) -> Result<(), AtomicError> {
+    let failed = |name: &OsStr, error: io::Error| {
+        AtomicError::new("remove", root.outer(&directory.path().join(name)), error)
+    };
+    match directory.stat(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(name, error)),
+        Ok(stat) if !FileType::from_raw_mode(stat.st_mode).is_dir() => {
+            return remove(root, directory, name);
+        }
+        Ok(_) => {}
+    }
+    let hidden = temporary_name(name);
+    if *name != *hidden {
+        remove_entries(directory, &hidden).map_err(|error| failed(&hidden, error))?;
+        rename(root, directory, name, &hidden, Durability::Unsynced)?;
+    }
+    remove_entries(directory, &hidden).map_err(|error| failed(&hidden, error))
+}
+
+/// Removes what `name` holds, and it; deeper directories first, without recursion.
+fn remove_entries(directory: &Directory, name: &OsStr) -> io::Result<()> {
+    let top = match directory.subdirectory(name) {
+        Ok(top) => top,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Ok(rustix::fs::unlinkat(directory, name, AtFlags::empty())?);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut path = vec![(name.to_owned(), top)];
+    while let Some((_, deepest)) = path.last() {
+        let mut below = None;
+        for entry in deepest.entries()? {
+            if entry.kind == FileType::Directory {
+                below = Some((entry.name.clone(), deepest.subdirectory(&entry.name)?));
+                break;
+            }
+            rustix::fs::unlinkat(deepest, &entry.name, AtFlags::empty())?;
+        }
+        if let Some(below) = below {
+            path.push(below);
+            continue;
+        }
+        let Some((name, _)) = path.pop() else { break };
+        let above = path.last().map_or(directory, |(_, above)| above);
+        rustix::fs::unlinkat(above, &name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
 }
 
 /// Removes the file `inner`, then those of its parents below `stop` that have become empty.

@@ -37,3 +37,4 @@ mod tls;
 mod trust;
 mod two_transfers;
 mod usage;
+mod verbs;

@@ -1,0 +1,287 @@
+//! The verbs: their words, their arguments, and with which options they make sense.
+
+use super::UsageError;
+use super::os;
+use super::settings::{FeatureSelection, Selection, Settings};
+use crate::definition::ComponentName;
+use crate::definition::nearest::nearest;
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verb {
+    List(Option<String>),
+    CheckNew,
+    Update(Option<String>),
+    Acquire(Option<String>),
+    Vacuum,
+    Cleanup,
+    Pending,
+    Reboot,
+    Components,
+    Features(Option<String>),
+    Switch(Switch, Vec<String>),
+    Status,
+    Rollback(Option<String>),
+    Hold,
+    Unhold,
+    Activate,
+    Settle,
+    History,
+    Plan(Option<String>),
+    Apply(String),
+    Gate,
+    Select,
+}
+
+/// What is switched on or off by a drop-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Switch {
+    EnableFeature,
+    DisableFeature,
+    EnableComponent,
+    DisableComponent,
+}
+
+impl Switch {
+    /// The verb.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::EnableFeature => "enable-feature",
+            Self::DisableFeature => "disable-feature",
+            Self::EnableComponent => "enable-component",
+            Self::DisableComponent => "disable-component",
+        }
+    }
+
+    /// Whether it is switched on.
+    pub(super) fn enables(self) -> bool {
+        matches!(self, Self::EnableFeature | Self::EnableComponent)
+    }
+
+    /// Whether a component is switched, not a feature.
+    pub(super) fn is_of_components(self) -> bool {
+        matches!(self, Self::EnableComponent | Self::DisableComponent)
+    }
+}
+
+/// Every verb, for those who mistype one.
+const VERBS: [&str; 25] = [
+    "list",
+    "check-new",
+    "update",
+    "acquire",
+    "vacuum",
+    "cleanup",
+    "pending",
+    "reboot",
+    "components",
+    "features",
+    "enable-feature",
+    "disable-feature",
+    "enable-component",
+    "disable-component",
+    "status",
+    "rollback",
+    "hold",
+    "unhold",
+    "activate",
+    "settle",
+    "history",
+    "plan",
+    "apply",
+    "gate",
+    "select",
+];
+
+impl Verb {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Cleanup => "cleanup",
+            Self::Pending => "pending",
+            Self::Reboot => "reboot",
+            Self::Features(_) => "features",
+            Self::Switch(switch, _) => switch.name(),
+            Self::List(_) => "list",
+            Self::CheckNew => "check-new",
+            Self::Update(_) => "update",
+            Self::Acquire(_) => "acquire",
+            Self::Vacuum => "vacuum",
+            Self::Components => "components",
+            Self::Status => "status",
+            Self::Rollback(_) => "rollback",
+            Self::Hold => "hold",
+            Self::Unhold => "unhold",
+            Self::Activate => "activate",
+            Self::Settle => "settle",
+            Self::History => "history",
+            Self::Plan(_) => "plan",
+            Self::Apply(_) => "apply",
+            Self::Gate => "gate",
+            Self::Select => "select",
+        }
+    }
+}
+
+/// Understands the words of a call.
+pub(super) fn parse(words: &[String]) -> Result<Verb, UsageError> {
+    let (name, arguments) = match words.split_first() {
+        Some((name, arguments)) => (name.as_str(), arguments),
+        None => ("list", words),
+    };
+    let too_many = || UsageError::new("Too many arguments.");
+    let optional = || match arguments {
+        [] => Ok(None),
+        [only] => Ok(Some(only.clone())),
+        _ => Err(too_many()),
+    };
+    let alone = |verb| {
+        if arguments.is_empty() {
+            Ok(verb)
+        } else {
+            Err(too_many())
+        }
+    };
+    let switch = |switch| Ok(Verb::Switch(switch, arguments.to_vec()));
+    match name {
+        "list" => optional().map(Verb::List),
+        "update" => optional().map(Verb::Update),
+        "acquire" => optional().map(Verb::Acquire),
+        "check-new" => alone(Verb::CheckNew),
+        "vacuum" => alone(Verb::Vacuum),
+        "cleanup" => alone(Verb::Cleanup),
+        "pending" => alone(Verb::Pending),
+        "reboot" => alone(Verb::Reboot),
+        "components" => alone(Verb::Components),
+        "features" => optional().map(Verb::Features),
+        "enable-feature" => switch(Switch::EnableFeature),
+        "disable-feature" => switch(Switch::DisableFeature),
+        "enable-component" => switch(Switch::EnableComponent),
+        "disable-component" => switch(Switch::DisableComponent),
+        "status" => alone(Verb::Status),
+        "rollback" => optional().map(Verb::Rollback),
+        "hold" => alone(Verb::Hold),
+        "unhold" => alone(Verb::Unhold),
+        "activate" => alone(Verb::Activate),
+        "settle" => alone(Verb::Settle),
+        "history" => alone(Verb::History),
+        "plan" => optional().map(Verb::Plan),
+        "gate" => alone(Verb::Gate),
+        "select" => alone(Verb::Select),
+        "apply" => match arguments {
+            [file] => Ok(Verb::Apply(file.clone())),
+            [] => Err(UsageError::new(
+                "apply: the file with the plan is missing.\nhint: `sysupdate plan --json=short > FILE` makes one",
+            )),
+            _ => Err(too_many()),
+        },
+        _ => Err(unknown_verb(name)),
+    }
+}
+
+fn unknown_verb(name: &str) -> UsageError {
+    let text = format!("Unknown command verb '{name}'.");
+    UsageError::new(match nearest(name, VERBS) {
+        Some(near) => format!("{text}\nhint: did you mean '{near}'?"),
+        None => format!("{text}\nhint: `sysupdate --help` lists the commands"),
+    })
+}
+
+/// Combinations that make no sense (compat 1, table before section 8).
+pub(super) fn refuse(verb: &Verb, settings: &Settings) -> Result<(), UsageError> {
+    let refusal = selection_refusal(verb, settings)
+        .or_else(|| feature_refusal(verb, settings))
+        .or_else(|| definitions_refusal(verb, settings))
+        .or_else(|| option_refusal(verb, settings));
+    match refusal {
+        Some(text) => Err(UsageError::new(text)),
+        None => os_refusal(verb, settings),
+    }
+}
+
+/// What `--component=` and its like cannot be used with.
+fn selection_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
+    let name = verb.name();
+    if settings.root.is_some() && matches!(verb, Verb::Pending | Verb::Reboot) {
+        return Some(format!(
+            "The --root=/--image= switches may not be combined with the '{name}' operation."
+        ));
+    }
+    let selection = &settings.selection;
+    let unsupported =
+        |switches: &str| Some(format!("{switches} currently not supported for '{name}'."));
+    match (selection, verb) {
+        (Selection::One(ComponentName::Default), _) => None,
+        (_, Verb::Pending | Verb::Reboot) => Some(format!(
+            "The --component=, --component-all and --component-suggested switches may not be combined with the '{name}' \
+             operation, which only applies to the booted OS version."
+        )),
+        (_, Verb::Update(_)) if settings.reboot => Some(
+            "The --reboot switch may not be combined with --component=/--component-all/--component-suggested, as automatic \
+             reboots only apply to the booted OS version."
+                .to_owned(),
+        ),
+        (
+            Selection::All | Selection::Suggested,
+            Verb::List(_) | Verb::Features(_) | Verb::CheckNew | Verb::Vacuum | Verb::Components,
+        ) if !(matches!(verb, Verb::CheckNew) && *selection == Selection::All) => {
+            unsupported("--component-all/--component-suggested")
+        }
+        (Selection::Suggested, Verb::Switch(switch, _)) if !switch.is_of_components() => Some(format!(
+            "--component-suggested is not supported for '{name}'."
+        )),
+        (Selection::Suggested, Verb::Switch(..)) => None,
+        (Selection::Suggested, _) => unsupported("--component-suggested"),
+        _ => None,
+    }
+}
+
+fn feature_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
+    let is_of_features = matches!(verb, Verb::Switch(switch, _) if !switch.is_of_components());
+    match settings.features {
+        FeatureSelection::Named => None,
+        _ if is_of_features => None,
+        _ => Some(format!(
+            "--feature-all/--feature-suggested is not supported for '{}'.",
+            verb.name()
+        )),
+    }
+}
+
+fn definitions_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
+    let refused = matches!(verb, Verb::Components | Verb::Switch(..));
+    (settings.definitions.is_some() && refused).then(|| {
+        format!(
+            "The --definitions= switch may not be combined with '{}'.",
+            verb.name()
+        )
+    })
+}
+
+fn option_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
+    let text = match (settings.instances_max, verb) {
+        (Some(0), Verb::Vacuum) => "The --instances-max= argument must be >= 1 while vacuuming",
+        (Some(0 | 1), Verb::Update(_) | Verb::Acquire(_)) => {
+            "The --instances-max= argument must be >= 2 while updating"
+        }
+        _ if *verb == Verb::Cleanup && settings.cleanup == Some(false) => {
+            "Invocation of 'cleanup' with --cleanup=no is contradictory, refusing."
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn os_refusal(verb: &Verb, settings: &Settings) -> Result<(), UsageError> {
+    match (&settings.for_os_release, verb) {
+        (None, Verb::Gate) => Err(os::os_release_missing()),
+        (
+            Some(_),
+            Verb::List(_) | Verb::CheckNew | Verb::Plan(_) | Verb::Acquire(_) | Verb::Gate,
+        )
+        | (None, _) => Ok(()),
+        (Some(_), _) => Err(UsageError::new(format!(
+            "--for-os-release= cannot be used with '{}': what is installed must fit this system.",
+            verb.name()
+        ))),
+    }
+}
