@@ -11,6 +11,7 @@ mod extension;
 mod faults;
 mod fit;
 mod frontend;
+mod fuzzed;
 mod harness;
 mod http;
 mod layers;
