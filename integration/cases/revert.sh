@@ -32,6 +32,11 @@ expect 'merged extensions' hello "$(merged sysext)"
 [[ ! -e /var/lib/sysupdate/trial/record.json ]] || fail 'the trial is over, and its record is still there'
 expect_match 'the status' '2 is bad' "$(sysupdate status)"
 expect_match 'the history' 'reverted +2 +1' "$(sysupdate history)"
+entry=$(journalctl --quiet --output=json SYSUPDATE_EVENT=reverted SYSUPDATE_COMPONENT=hello)
+expect 'the versions of the journal entry' '2 1' "$(jq -r '"\(.SYSUPDATE_VERSION_BEFORE) \(.SYSUPDATE_VERSION)"' <<<"$entry")"
+expect_match 'the reason in the journal' 'hello.service' "$(jq -r .SYSUPDATE_REASON <<<"$entry")"
+expect_match 'the log of the unit in the journal' 'exit|fail' "$(jq -r .SYSUPDATE_LOG <<<"$entry")"
+expect 'the kind of the journal entry' ccacb2c5516c4b01a759b37df9757d24 "$(jq -r .MESSAGE_ID <<<"$entry")"
 
 say 'it is not tried again, offline or online'
 pid=$(main_pid hello)
@@ -54,8 +59,9 @@ run 3 update -A
 eventually 10 'version of the running service' 3 version_running hello
 extension hello 4
 publish hello
-run 1 update -A
+run 0 update -A
 expect_match 'the message' 'accept-manifest' "$stderr"
+eventually 10 'version of the running service' 3 version_running hello
 run 0 update -A --accept-manifest
 eventually 10 'version of the running service' 4 version_running hello
 

@@ -156,6 +156,7 @@ fn remember(context: &Context<'_>, name: &ComponentName, event: Happening) {
         from: None,
         to: None,
         reason: None,
+        log: Vec::new(),
         command: context.settings.command.clone(),
         user: context.settings.user.clone(),
         seconds: 0.0,

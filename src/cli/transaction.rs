@@ -300,10 +300,10 @@ impl<'a> Transaction<'a> {
                     .any(|other| other.component == member.component)
             };
             match &ended {
-                None => self.remember(self.success(), &member, None),
+                None => self.remember(success(&member), &member, None),
                 Some(ended) if !trial::concerns(&member) || is(&ended.healthy) => {
                     if !is(&ended.healthy) {
-                        self.remember(self.success(), &member, None);
+                        self.remember(success(&member), &member, None);
                     }
                 }
                 Some(ended) if is(&ended.staged) => {
@@ -481,7 +481,7 @@ impl<'a> Transaction<'a> {
     /// Says how a trial ended, and notes it.
     fn told_of(&mut self, ended: &Ended) {
         for member in &ended.healthy {
-            self.remember(self.success(), member, None);
+            self.remember(success(member), member, None);
         }
         for member in &ended.staged {
             self.remember(Happening::Staged, member, None);
@@ -510,13 +510,6 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn success(&self) -> Happening {
-        match self.purpose {
-            Purpose::Update => Happening::Installed,
-            Purpose::Rollback => Happening::RolledBack,
-        }
-    }
-
     fn remember(&self, event: Happening, member: &Member, reason: Option<String>) {
         let settings = self.context.settings;
         let before = member.previous.as_ref().map(ToString::to_string);
@@ -532,6 +525,7 @@ impl<'a> Transaction<'a> {
             from,
             to,
             reason,
+            log: member.log.clone(),
             command: settings.command.clone(),
             user: settings.user.clone(),
             seconds: (self.started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
@@ -610,6 +604,14 @@ impl<'a> Transaction<'a> {
     }
 }
 
+/// What a trial that ended well has brought about; another run than the one that began it may tell.
+fn success(member: &Member) -> Happening {
+    match member.on_failure {
+        OnFailure::Revert => Happening::Installed,
+        OnFailure::Stay => Happening::RolledBack,
+    }
+}
+
 /// What one component's trial needs to know.
 pub(super) fn member(context: &Context<'_>, job: &Job<'_>, purpose: Purpose) -> Member {
     let index = job.resolution.find(job.plan.version);
@@ -653,6 +655,7 @@ pub(super) fn member(context: &Context<'_>, job: &Job<'_>, purpose: Purpose) -> 
             Purpose::Rollback => OnFailure::Stay,
         },
         verdict: None,
+        log: Vec::new(),
     }
 }
 

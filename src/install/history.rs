@@ -32,6 +32,9 @@ pub struct Entry {
     /// What was seen, where that is worth a line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The last lines of the logs of the units that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
     /// What was asked for.
     pub command: String,
     /// Who asked for it.
@@ -87,7 +90,7 @@ pub enum HistoryError {
     File(#[from] io::Error),
 }
 
-/// Appends entries.
+/// Appends entries, and tells the journal of them.
 ///
 /// # Errors
 /// When the file cannot be written; nothing depends on it.
@@ -97,6 +100,7 @@ pub fn append(root: &Root, entries: &[Entry]) -> Result<(), HistoryError> {
     }
     let mut text = Vec::new();
     for entry in entries {
+        super::journal::tell(root, entry);
         serde_json::to_writer(&mut text, entry).map_err(io::Error::from)?;
         text.push(b'\n');
     }
@@ -159,6 +163,7 @@ mod tests {
             from: Some("1".to_owned()),
             to: None,
             reason: Some("x".repeat(1000)),
+            log: Vec::new(),
             command: "update -A".to_owned(),
             user: "root".to_owned(),
             seconds: 0.5,

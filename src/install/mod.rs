@@ -17,6 +17,7 @@ pub mod choice;
 pub mod cleanup;
 pub mod database;
 pub mod history;
+mod journal;
 pub mod lock;
 pub mod marks;
 mod origin;

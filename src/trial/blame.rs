@@ -13,6 +13,8 @@ use super::record::Member;
 pub(super) struct Blame {
     /// Members (by index) that failed, with the reason.
     pub(super) members: BTreeMap<usize, String>,
+    /// The last lines of the logs of their units.
+    pub(super) logs: BTreeMap<usize, Vec<String>>,
     /// Failures that are no version's fault.
     pub(super) passing: Vec<ActivateError>,
     /// Whether a merge failed as a whole.

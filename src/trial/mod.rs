@@ -281,6 +281,7 @@ impl Conductor<'_> {
         }
         for (index, member) in record.members.iter_mut().enumerate() {
             member.verdict = blame.members.remove(&index);
+            member.log = blame.logs.remove(&index).unwrap_or_default();
             if member.verdict.is_none() {
                 self.stop_gone(&change.gone_of(index));
                 self.forget_bad(member)?;
@@ -650,7 +651,9 @@ impl Conductor<'_> {
             Health::Sick { findings } => {
                 for finding in findings {
                     let text = finding.to_string();
-                    blame.add(owners[finding.watch], &text);
+                    let owner = owners[finding.watch];
+                    blame.add(owner, &text);
+                    blame.logs.entry(owner).or_default().extend(finding.log);
                 }
             }
             Health::Interrupted => {

@@ -84,6 +84,9 @@ pub struct Member {
     /// Why it goes back, once that is decided.
     #[serde(default)]
     pub verdict: Option<String>,
+    /// The last lines of the logs of its units that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
 }
 
 /// What follows a failed trial.

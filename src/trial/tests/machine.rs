@@ -342,6 +342,7 @@ pub(super) fn member(name: &str, mode: ActivationMode) -> Member {
         },
         on_failure: OnFailure::Revert,
         verdict: None,
+        log: Vec::new(),
     }
 }
 
