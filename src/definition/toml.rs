@@ -416,18 +416,15 @@ impl<'a> Text<'a> {
         let start = self.line_starts[self.line(offset)];
         let before = self.content.get(start..offset).unwrap_or_default();
         let line = self.content[start..].lines().next().unwrap_or_default();
-        let text = line
-            .trim_end()
-            .chars()
-            .take(SHOWN_LIMIT)
-            .flat_map(|character| {
-                // A tab is harmless; other control characters could play with the terminal.
-                let escape = character.is_control() && character != '\t';
-                let plain = (!escape).then_some(character);
-                plain
-                    .into_iter()
-                    .chain(character.escape_default().filter(move |_| escape))
-            });
+        let line = masked(line.trim_end());
+        let text = line.chars().take(SHOWN_LIMIT).flat_map(|character| {
+            // A tab is harmless; other control characters could play with the terminal.
+            let escape = character.is_control() && character != '\t';
+            let plain = (!escape).then_some(character);
+            plain
+                .into_iter()
+                .chain(character.escape_default().filter(move |_| escape))
+        });
         DefinitionError::Native {
             origin: self.origin(offset),
             column: before.chars().count() + 1,
@@ -485,5 +482,48 @@ fn home(name: &str) -> Option<&'static str> {
         .map(|(table, _)| *table)
 }
 
+/// A line without the passwords of URLs: what is refused ends up in the journal.
+fn masked(line: &str) -> String {
+    let mut pieces = line.split("://");
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        text.push_str("://");
+        let end = piece.find(['/', '"', '\'', ' ']).unwrap_or(piece.len());
+        let (authority, rest) = piece.split_at(end);
+        match authority
+            .rsplit_once('@')
+            .map(|(login, host)| (login.split_once(':'), host))
+        {
+            Some((Some((user, _)), host)) => text.extend([user, ":…@", host]),
+            _ => text.push_str(authority),
+        }
+        text.push_str(rest);
+    }
+    text
+}
+
 /// Longest part of a line in a message, in characters.
 const SHOWN_LIMIT: usize = 160;
+
+#[cfg(test)]
+mod tests {
+    use super::masked;
+
+    #[test]
+    fn no_password_is_in_a_line_that_is_shown() {
+        let table = [
+            ("url = \"http://h/d\"", "url = \"http://h/d\""),
+            ("p = \"http://u:secret@h\" # x", "p = \"http://u:…@h\" # x"),
+            (
+                "[\"http://u:se@cr:et@h/a\", \"https://v@h\"]",
+                "[\"http://u:…@h/a\", \"https://v@h\"]",
+            ),
+            ("socks5://u:secret@h", "socks5://u:…@h"),
+            ("a://b://c:secret@", "a://b://c:…@"),
+            ("", ""),
+        ];
+        for (line, shown) in table {
+            assert_eq!(masked(line), shown);
+        }
+    }
+}

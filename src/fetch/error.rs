@@ -83,6 +83,14 @@ pub enum FetchError {
         /// In that time.
         seconds: u64,
     },
+    /// A body of which little is expected still is not whole.
+    #[error("Transfer failed: '{url}' takes longer than {seconds} s")]
+    TooLong {
+        /// What was asked for.
+        url: String,
+        /// The limit.
+        seconds: u64,
+    },
     /// The body ended before its announced length.
     #[error(
         "Transfer failed: Transferred a partial file: got {received} of {expected} bytes of '{url}'{detail}"

@@ -8,6 +8,7 @@
 
 mod access;
 mod cancel;
+mod deadline;
 mod error;
 mod file;
 mod http;
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use access::{Access, Credential};
 pub use cancel::Cancel;
+pub use deadline::Deadline;
 pub use error::FetchError;
 pub use file::FileFetch;
 pub use http::{HttpFetch, HttpSettings};

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -19,7 +20,7 @@ use super::cache::{Cache, Document};
 use super::{Instance, Location, State};
 use crate::definition::transfer::{Authentication, Keys, UrlSource, Verification};
 use crate::event::{Event, Reporter, Severity, chain};
-use crate::fetch::{self, Fetch, FetchError, Request, Response, Validators};
+use crate::fetch::{self, Deadline, Fetch, FetchError, Request, Response, Validators};
 use crate::metadata::Sha256;
 use crate::root::Root;
 use crate::unpack::{Decoder, Format};
@@ -32,6 +33,8 @@ pub use error::{Age, RemoteError};
 
 /// The largest manifest that is read, packed or unpacked, in bytes.
 pub const MANIFEST_LIMIT: u64 = 64 * 1024 * 1024;
+/// How long a manifest may take, and how long a signature.
+const DOCUMENT_TIME: Duration = Duration::from_secs(15 * 60);
 /// How long a cached manifest is asked about before it is fetched in full again, in seconds.
 const CACHE_LIFE: i64 = 24 * 60 * 60;
 
@@ -362,7 +365,8 @@ impl<'a> Manifests<'a> {
                 source,
             }),
         };
-        let manifest = unpacked(body.reader, MANIFEST_LIMIT).map_err(failed)?;
+        let reader = Deadline::new(body.reader, url, DOCUMENT_TIME);
+        let manifest = unpacked(reader, MANIFEST_LIMIT).map_err(failed)?;
         let authority = self.authority();
         let signature = authority.fetch(url, &manifest, demand)?;
         let signed = match &signature {

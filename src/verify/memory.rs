@@ -287,6 +287,12 @@ impl Record {
         nothing.follow(offer, false, &[])
     }
 
+    /// When it was first seen.
+    #[must_use]
+    pub fn seen(&self) -> Timestamp {
+        moment(self.seen)
+    }
+
     /// Whether the manifest certainly was signed later than the one that is known.
     fn is_resigned(&self, offer: &Offer<'_>) -> bool {
         matches!((self.signed, offer.standing.time()), (Some(known), Some(offered)) if offered > known)

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use sysupdate::definition::transfer::{Authentication, Keys, UrlSource, Verification};
+use sysupdate::definition::transfer::{
+    Authentication, Keys, Located, Origin, UrlSource, Verification,
+};
 use sysupdate::event::Silent;
 use sysupdate::fetch::{HttpSettings, Transport};
 use sysupdate::inventory::remote::{Demand, Freshness, Manifests, Policy};
@@ -108,6 +110,51 @@ fn endless_data() {
     }
 }
 
+/// Asks a source as a run at that time would.
+fn ask(
+    transport: &Transport,
+    root: &Root,
+    now: Timestamp,
+    server: &Server,
+    (verification, max_age): (Verification, Option<Duration>),
+) -> Result<usize, String> {
+    let policy = Policy {
+        keyring: None,
+        freshness: Freshness::Enforced,
+        acceptance: Acceptance::Never,
+        now,
+        zone: || TimeZone::UTC,
+    };
+    let manifests = Manifests::new(transport, root, policy, &Silent);
+    let pattern: Pattern = "app_@v.raw".parse().expect("a pattern");
+    let source = UrlSource {
+        base: server.base.clone(),
+        manifest: "SHA256SUMS".to_owned(),
+        patterns: Patterns::from(pattern),
+        access: sysupdate::definition::transfer::SourceAccess::default(),
+    };
+    let authentication = Authentication {
+        scheme: Verification::Minisign,
+        keys: Keys::Usual(vec!["/key.pub".into()]),
+        threshold: 1,
+        max_age: max_age.map(|value| Located {
+            value,
+            origin: Origin {
+                file: "/x".into(),
+                line: 1,
+            },
+        }),
+    };
+    let demand = Demand {
+        verification,
+        authentication: &authentication,
+    };
+    let listing = manifests.list(&source, demand);
+    listing
+        .map(|listing| listing.instances.len())
+        .map_err(|error| sysupdate::event::chain(&error))
+}
+
 #[test]
 fn slow_retrieval() {
     // The window is a minute in the program; a shorter one shows the same.
@@ -121,36 +168,43 @@ fn slow_retrieval() {
     });
     let directory = tempfile::tempdir().expect("a directory");
     let root = Root::open(directory.path()).expect("it opens");
-    let policy = Policy {
-        keyring: None,
-        freshness: Freshness::Enforced,
-        acceptance: Acceptance::Never,
-        now: Timestamp::now(),
-        zone: || TimeZone::UTC,
-    };
-    let manifests = Manifests::new(&transport, &root, policy, &Silent);
-    let pattern: Pattern = "app_@v.raw".parse().expect("a pattern");
-    let source = UrlSource {
-        base: server.base.clone(),
-        manifest: "SHA256SUMS".to_owned(),
-        patterns: Patterns::from(pattern),
-        access: sysupdate::definition::transfer::SourceAccess::default(),
-    };
-    let authentication = Authentication {
-        scheme: Verification::Minisign,
-        keys: Keys::Usual(Vec::new()),
-        threshold: 1,
-        max_age: None,
-    };
-    let demand = Demand {
-        verification: Verification::Skip,
-        authentication: &authentication,
-    };
     let started = Instant::now();
-    let error = manifests.list(&source, demand).expect_err("it never ends");
-    let text = sysupdate::event::chain(&error);
+    let how = (Verification::Skip, None);
+    let text = ask(&transport, &root, Timestamp::now(), &server, how).expect_err("it never ends");
     assert!(text.contains("stalled: fewer than"), "{text}");
     assert!(started.elapsed() < Duration::from_secs(20), "{text}");
+}
+
+/// Whoever can set a host's clock back could show it an old manifest for ever.
+#[test]
+fn indefinite_freeze_by_the_clock() {
+    let (server, pair) = (Server::new(), Pair::new(1));
+    publish(&server, &[ONE], &[&pair], MADE);
+    let transport = Transport::new(HttpSettings::default());
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("key.pub"), pair.public()).expect("written");
+    let root = Root::open(directory.path()).expect("it opens");
+    let week = Duration::from_secs(7 * 86_400);
+    let at = |days: i64| {
+        let now = Timestamp::from_second(MADE + days * 86_400).expect("a time");
+        ask(
+            &transport,
+            &root,
+            now,
+            &server,
+            (Verification::Minisign, Some(week)),
+        )
+    };
+    assert_eq!(at(1), Ok(1));
+    publish(&server, &[ONE, TWO], &[&pair], MADE + 86_400);
+    assert_eq!(at(8), Ok(2), "it is seen on the eighth day");
+    // Back to the third day: the manifest of the first is not the right one, but would be young enough.
+    publish(&server, &[ONE], &[&pair], MADE);
+    let refused = at(3).expect_err("old");
+    assert!(
+        refused.contains("more than 7 days old is not allowed"),
+        "{refused}"
+    );
 }
 
 #[test]

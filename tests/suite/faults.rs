@@ -151,6 +151,12 @@ const FAULTS: &[Fault] = &[
         |_| "Transfer failed",
     ),
     Fault::new(
+        "interim answers without end",
+        |_| vec![Answer::endless_hints()],
+        healed,
+        |_| "no answer for",
+    ),
+    Fault::new(
         "broken off before the first byte",
         |bytes| vec![ranged(bytes).short(0)],
         healed,

@@ -172,6 +172,51 @@ fn a_secret_that_cannot_be_used_is_told_before_anything_is_asked() {
     host.run(&["list", "--offline"]).succeeds();
 }
 
+/// Answers as the source would, and knows what was asked.
+fn proxy() -> Server {
+    let proxy = Server::new();
+    proxy.put("http://nowhere.example/SHA256SUMS", manifest(&[ONE]));
+    proxy.put("http://nowhere.example/app_1.raw", "one");
+    proxy
+}
+
+#[test]
+fn a_proxy_of_a_request_that_made_us_run_is_none_of_ours() {
+    let (proxy, mut host) = (proxy(), Host::new());
+    define(&host, "http://nowhere.example", "");
+    host.set("HTTP_PROXY", proxy.base.clone());
+    host.run(&["check-new"]).succeeds().prints("1\n");
+    // In a CGI program that is what the header `Proxy:` of the request says.
+    proxy.take_log();
+    host.set("REQUEST_METHOD", "GET");
+    host.run(&["--network-timeout=1", "check-new"]).fails();
+    assert_eq!(proxy.take_log(), []);
+}
+
+#[test]
+fn the_password_of_a_proxy_is_shown_to_the_proxy_only() {
+    let (proxy, mut host) = (proxy(), Host::new());
+    let login = |base: &str| base.replace("http://", "http://user:hunter2@");
+    define(&host, "http://nowhere.example", "");
+    host.set("http_proxy", login(&proxy.base));
+    let run = host.update();
+    // To the source, nothing of it.
+    all_show(&proxy.take_log(), None, None);
+    is_kept(&host, &[&run.stderr]);
+    for unusable in ["http://127.0.0.1:9", "socks5://127.0.0.1:9"] {
+        let (scheme, rest) = unusable.split_once("://").expect("a URL");
+        host.set("http_proxy", format!("{scheme}://user:hunter2@{rest}"));
+        let run = host.run(&["--network-timeout=1", "check-new"]).fails();
+        is_kept(&host, &[&run.stderr]);
+        host.set("http_proxy", "");
+        let setting = format!("[network]\nproxy = \"{scheme}://user:hunter2@{rest}\"\n");
+        host.write("etc/sysupdate/config.toml", &setting);
+        let run = host.run(&["--network-timeout=1", "check-new"]).fails();
+        is_kept(&host, &[&run.stderr]);
+        host.remove("etc/sysupdate/config.toml");
+    }
+}
+
 #[test]
 fn two_ways_to_say_who_we_are_are_one_too_many() {
     let (server, host) = (serving(), Host::new());

@@ -99,6 +99,8 @@ enum Ending {
     Garbage(&'static str),
     /// One header after the other.
     EndlessHead,
+    /// One interim answer after the other.
+    EndlessHints,
     /// Nothing while the client stays.
     Silent,
 }
@@ -260,6 +262,10 @@ impl Answer {
 
     pub(crate) fn endless_head() -> Self {
         Self::ok("").ending(Ending::EndlessHead)
+    }
+
+    pub(crate) fn endless_hints() -> Self {
+        Self::ok("").ending(Ending::EndlessHints)
     }
 
     pub(crate) fn silent() -> Self {
@@ -437,6 +443,10 @@ fn send(mut stream: &TcpStream, answer: &Answer, method: &str) -> std::io::Resul
         Ending::Garbage(text) => return stream.write_all(text.as_bytes()),
         Ending::Silent => return stream.read(&mut [0]).map(|_| ()),
         Ending::Reset(0) => return reset(stream),
+        // Until the client hangs up.
+        Ending::EndlessHints => loop {
+            stream.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")?;
+        },
         Ending::EndlessHead => {
             stream.write_all(head.as_bytes())?;
             // Until the client hangs up.
@@ -494,7 +504,7 @@ fn send(mut stream: &TcpStream, answer: &Answer, method: &str) -> std::io::Resul
             reset(stream)
         }
         // They have sent what they have to say.
-        Ending::Garbage(_) | Ending::EndlessHead | Ending::Silent => Ok(()),
+        Ending::Garbage(_) | Ending::EndlessHead | Ending::EndlessHints | Ending::Silent => Ok(()),
         Ending::Slow(bytes, pause) => {
             stream.write_all(&body[..bytes.min(body.len())])?;
             thread::sleep(pause);

@@ -29,7 +29,7 @@ impl Manifests<'_> {
         obtained: &Obtained,
         demand: Demand<'_>,
     ) -> Result<Listing, RemoteError> {
-        self.check_age(url, obtained.signed, demand)?;
+        self.check_age(url, source, obtained.signed, demand)?;
         let instances = Self::instances(source, &obtained.manifest)?;
         let changed = self.compare(url, source, &instances, obtained, demand)?;
         Ok(set_apart(instances, changed))
@@ -39,6 +39,7 @@ impl Manifests<'_> {
     fn check_age(
         &self,
         url: &str,
+        source: &UrlSource,
         signed: Option<Timestamp>,
         demand: Demand<'_>,
     ) -> Result<(), RemoteError> {
@@ -49,7 +50,9 @@ impl Manifests<'_> {
             signed,
             limit: limit.value,
         };
-        if demand.verification == Verification::Skip || !age.is_exceeded(self.policy.now) {
+        if demand.verification == Verification::Skip
+            || !age.is_exceeded(self.present(url, source, demand))
+        {
             return Ok(());
         }
         let error = RemoteError::TooOld {
@@ -63,6 +66,24 @@ impl Manifests<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// The time at which a source is judged: not before it was seen. Whoever can set the clock back must not make an old
+    /// manifest young.
+    fn present(&self, url: &str, source: &UrlSource, demand: Demand<'_>) -> Timestamp {
+        let now = self.policy.now;
+        let seen = Seen::new(self.root, url, demand.verification, &source.patterns);
+        // One that cannot be read is told when the manifest is compared with it.
+        let record = seen.load().ok().and_then(|before| before.record);
+        let Some(last) = record
+            .map(|record| record.seen())
+            .filter(|last| *last > now)
+        else {
+            return now;
+        };
+        let text = format!("this host's clock says {now}, but {url} was seen here on {last}.");
+        self.say(Severity::Warning, text);
+        last
     }
 
     /// Holds what the source offers against what it has shown before, and remembers it. What must not be used comes back.

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 
 use super::error::RemoteError;
-use super::{Demand, lock, unpacked};
+use super::{DOCUMENT_TIME, Demand, lock, unpacked};
 use crate::definition::transfer::{Keys, Verification};
 use crate::event::{Event, Reporter, Severity};
-use crate::fetch::{Fetch, FetchError, Request, Response};
+use crate::fetch::{Deadline, Fetch, FetchError, Request, Response};
 use crate::root::Root;
 use crate::verify::keyring;
 use crate::verify::keys;
@@ -199,7 +199,10 @@ impl Authority<'_> {
             range: None,
         };
         match self.fetch.open(&request)? {
-            Response::Body(body) => unpacked(body.reader, limit as u64),
+            Response::Body(body) => {
+                let reader = Deadline::new(body.reader, url, DOCUMENT_TIME);
+                unpacked(reader, limit as u64)
+            }
             // Nothing conditional was asked.
             Response::NotModified => Err(FetchError::Status {
                 url: url.to_owned(),

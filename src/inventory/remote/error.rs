@@ -175,7 +175,8 @@ impl RemoteError {
     pub(super) fn is_of_the_server(&self) -> bool {
         let is_missing = |error: &FetchError| error.is_not_found();
         match self {
-            Self::Fetch(_) | Self::Keyring(_) | Self::Keys(_) | Self::Cancelled => false,
+            Self::Fetch(error) => matches!(error, FetchError::TooLong { .. }),
+            Self::Keyring(_) | Self::Keys(_) | Self::Cancelled => false,
             // What failed otherwise has been looked for everywhere.
             Self::NoSignature(error) => is_missing(error),
             Self::NoMinisign { source, .. } => FetchError::of_io(source).is_none_or(is_missing),
