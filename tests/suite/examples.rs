@@ -18,28 +18,39 @@ use sysupdate::root::Root;
 use sysupdate::session::{Requirement, Session, SessionError};
 use sysupdate::verify::memory::Acceptance;
 
+use super::minisign::MADE;
+use super::minisigner::Pair;
+
 /// An example, and what follows from it on an x86-64 host without any installed version.
 struct Case {
     file: &'static str,
     component: &'static str,
-    signed: bool,
+    signed: Signed,
     candidate: &'static str,
     target: &'static str,
     link: &'static str,
     restart: &'static [&'static str],
 }
 
+/// How an example wants its manifest to be authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signed {
+    No,
+    OpenPgp,
+    Minisign,
+}
+
 const EXTENSION: Case = Case {
     file: "",
     component: "",
-    signed: false,
+    signed: Signed::No,
     candidate: "",
     target: "",
     link: "",
     restart: &[],
 };
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
     Case {
         file: "wasmtime.toml",
         component: "wasmtime",
@@ -89,7 +100,7 @@ const CASES: [Case; 8] = [
     Case {
         file: "geoip.toml",
         component: "geoip",
-        signed: true,
+        signed: Signed::OpenPgp,
         candidate: "2026.11",
         target: "/var/lib/geoip/country-2026.11.mmdb",
         link: "/var/lib/geoip/country.mmdb",
@@ -98,7 +109,16 @@ const CASES: [Case; 8] = [
     Case {
         file: "sysupdate.edge-agent.d/edge-agent.transfer",
         component: "edge-agent",
-        signed: true,
+        signed: Signed::OpenPgp,
+        candidate: "2.1.0",
+        target: "/var/lib/extensions.d/edge-agent/edge-agent-2.1.0-x86-64.raw",
+        link: "/var/lib/extensions/edge-agent.raw",
+        restart: &["edge-agent.service"],
+    },
+    Case {
+        file: "edge-agent.toml",
+        component: "edge-agent",
+        signed: Signed::Minisign,
         candidate: "2.1.0",
         target: "/var/lib/extensions.d/edge-agent/edge-agent-2.1.0-x86-64.raw",
         link: "/var/lib/extensions/edge-agent.raw",
@@ -107,7 +127,7 @@ const CASES: [Case; 8] = [
     Case {
         file: "site-config.toml",
         component: "site-config",
-        signed: true,
+        signed: Signed::OpenPgp,
         candidate: "10",
         target: "/var/lib/confexts.d/site-config/site-config-10.raw",
         link: "/var/lib/confexts/site-config.raw",
@@ -150,10 +170,7 @@ fn every_example_loads_silently_and_chooses_the_right_version() {
     for case in &CASES {
         let place = Place::new();
         place.install(&fs::read_to_string(examples().join(case.file)).expect("an example"));
-        let server = Server {
-            manifest: MANIFEST,
-            signature: Some(unhexadecimal(SIGNATURE)),
-        };
+        let server = Server::signed(MANIFEST);
         place.survey(case.component, &server, |found| {
             let surveyed = found.expect(case.file);
             let [transfer] = &surveyed.component.transfers[..] else {
@@ -214,52 +231,52 @@ fn examples_that_ask_for_a_signature_get_nothing_without_a_good_one() {
     for case in &CASES {
         let place = Place::new();
         place.install(&fs::read_to_string(examples().join(case.file)).expect("an example"));
-        let unsigned = Server {
-            manifest: MANIFEST,
-            signature: None,
-        };
-        place.survey(case.component, &unsigned, |found| match found {
-            Err(SessionError::Remote(RemoteError::NoSignature(_))) => {
-                assert!(case.signed, "{}", case.file);
-            }
-            other => assert!(!case.signed && other.is_ok(), "{}: {other:?}", case.file),
+        place.survey(case.component, &Server::unsigned(), |found| {
+            let refused_for = match &found {
+                Err(SessionError::Remote(RemoteError::NoSignature(_))) => Signed::OpenPgp,
+                Err(SessionError::Remote(RemoteError::NoMinisign { .. })) => Signed::Minisign,
+                other => {
+                    assert!(other.is_ok(), "{}: {other:?}", case.file);
+                    Signed::No
+                }
+            };
+            assert_eq!(refused_for, case.signed, "{}", case.file);
         });
         let tampered = Server {
             manifest: &changed,
-            signature: Some(unhexadecimal(SIGNATURE)),
+            ..Server::signed(MANIFEST)
         };
-        place.survey(case.component, &tampered, |found| match found {
-            Err(SessionError::Remote(RemoteError::Signature { .. })) => {
-                assert!(case.signed, "{}", case.file);
-            }
-            // Nobody has signed it, but it has been seen before with another checksum.
-            Err(SessionError::Remote(RemoteError::Seen { .. })) => {
-                assert!(!case.signed, "{}", case.file);
-            }
-            other => assert!(!case.signed && other.is_ok(), "{}: {other:?}", case.file),
+        place.survey(case.component, &tampered, |found| {
+            let refused_for = match &found {
+                Err(SessionError::Remote(RemoteError::Signature { .. })) => Signed::OpenPgp,
+                Err(SessionError::Remote(RemoteError::Minisign { .. })) => Signed::Minisign,
+                other => {
+                    assert!(other.is_ok(), "{}: {other:?}", case.file);
+                    Signed::No
+                }
+            };
+            assert_eq!(refused_for, case.signed, "{}", case.file);
         });
     }
 }
 
 #[test]
-fn both_forms_of_kubernetes_at_once_are_refused() {
-    let place = Place::new();
-    for case in CASES.iter().filter(|case| case.component == "kubernetes") {
-        place.install(&fs::read_to_string(examples().join(case.file)).expect("an example"));
-    }
+fn both_forms_at_once_are_refused() {
     let refused = |error: &SessionError| {
         matches!(
             error,
             SessionError::Definition(DefinitionError::DefinedTwice { .. })
         )
     };
-    let server = Server {
-        manifest: MANIFEST,
-        signature: None,
-    };
-    place.survey("kubernetes", &server, |found| {
-        assert!(found.as_ref().is_err_and(refused), "{found:?}");
-    });
+    for component in ["kubernetes", "edge-agent"] {
+        let place = Place::new();
+        for case in CASES.iter().filter(|case| case.component == component) {
+            place.install(&fs::read_to_string(examples().join(case.file)).expect("an example"));
+        }
+        place.survey(component, &Server::unsigned(), |found| {
+            assert!(found.as_ref().is_err_and(refused), "{found:?}");
+        });
+    }
 }
 
 /// A block of the README whose first line names a place below /etc is a definition.
@@ -346,6 +363,13 @@ impl Place {
         File::create(&keyring)
             .and_then(|mut file| file.write_all(&unhexadecimal(KEY)))
             .expect("written");
+        let keys = self.directory.path().join("etc/sysupdate/keys");
+        fs::create_dir_all(&keys).expect("made");
+        for (name, pair) in ["alice", "bob"].into_iter().zip(pairs()) {
+            File::create(keys.join(format!("edge-agent-{name}.pub")))
+                .and_then(|mut file| file.write_all(pair.public().as_bytes()))
+                .expect("written");
+        }
         let (root, host) = (self.root(), host());
         let loader = Loader {
             root: &root,
@@ -394,25 +418,53 @@ impl Reporter for Heard {
     }
 }
 
-/// Serves the same manifest, and perhaps a signature, below every base.
+/// Serves the same manifest, and perhaps signatures, below every base.
 struct Server<'a> {
     manifest: &'a str,
-    signature: Option<Vec<u8>>,
+    /// By the suffix of their file.
+    signatures: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl<'a> Server<'a> {
+    fn unsigned() -> Self {
+        Self {
+            manifest: MANIFEST,
+            signatures: Vec::new(),
+        }
+    }
+
+    fn signed(manifest: &'a str) -> Self {
+        let minisign = pairs().map(|pair| pair.sign(manifest.as_bytes(), MADE));
+        Self {
+            manifest,
+            signatures: vec![
+                (".gpg", unhexadecimal(SIGNATURE)),
+                (".minisig", minisign.concat().into_bytes()),
+            ],
+        }
+    }
+}
+
+/// Who signs with minisign.
+fn pairs() -> [Pair; 2] {
+    [1, 2].map(Pair::new)
 }
 
 impl Fetch for Server<'_> {
     fn open(&self, request: &Request<'_>) -> Result<Response, FetchError> {
         let name = request.url.rsplit('/').next().unwrap_or_default();
-        let bytes = match (name, &self.signature) {
-            ("SHA256SUMS", _) => self.manifest.as_bytes().to_vec(),
-            ("SHA256SUMS.gpg", Some(signature)) => signature.clone(),
-            _ => {
-                return Err(FetchError::Status {
-                    url: request.url.to_owned(),
-                    code: 404,
-                });
-            }
+        let suffix = name.strip_prefix("SHA256SUMS").unwrap_or("/");
+        let mut signatures = self.signatures.iter();
+        let bytes = match suffix {
+            "" => Some(self.manifest.as_bytes().to_vec()),
+            _ => signatures
+                .find(|(own, _)| *own == suffix)
+                .map(|(_, signature)| signature.clone()),
         };
+        let bytes = bytes.ok_or_else(|| FetchError::Status {
+            url: request.url.to_owned(),
+            code: 404,
+        })?;
         let length = Some(bytes.len() as u64);
         let reader = Box::new(Cursor::new(bytes));
         Ok(Response::Body(Body {
