@@ -110,6 +110,52 @@ fn concatenated_streams_are_one() {
     }
 }
 
+/// Many blocks that say how large they are.
+fn blocks(plain: &[u8]) -> Vec<u8> {
+    let stream = liblzma::stream::MtStreamBuilder::new()
+        .preset(1)
+        .check(liblzma::stream::Check::Crc64)
+        .block_size(10_000)
+        .threads(2)
+        .encoder()
+        .expect("an encoder");
+    let mut packed = Vec::new();
+    liblzma::read::XzEncoder::new_stream(plain, stream)
+        .read_to_end(&mut packed)
+        .expect("packed");
+    packed
+}
+
+#[test]
+fn blocks_side_by_side_come_out_in_their_order_and_no_mistake_in_one_is_missed() {
+    let plain = sample();
+    let packed = blocks(&plain);
+    assert!(packed.len() > 20 * 1000, "{} bytes", packed.len());
+    assert!(unpack(&packed).expect("decoded") == plain);
+    let both = [&packed[..], &pack(Format::Xz, b"between"), &[0; 8], &packed].concat();
+    let wanted = [&plain[..], b"between", &plain].concat();
+    assert!(unpack(&both).expect("decoded") == wanted);
+    let step = packed.len() / 23;
+    for place in (SNIFFED..packed.len()).step_by(step) {
+        assert!(unpack(&packed[..place]).is_err(), "cut at {place}");
+        let mut damaged = packed.clone();
+        damaged[place] ^= 0x40;
+        assert!(unpack(&damaged).is_err(), "damaged at {place}");
+    }
+}
+
+#[test]
+fn between_xz_streams_may_be_words_of_zeros() {
+    let one = pack(Format::Xz, b"one");
+    for (zeros, is_right) in [(4, true), (8, true), (70_000, true), (1, false), (6, false)] {
+        let zeros = vec![0; zeros];
+        let two = unpack(&[&one[..], &zeros, &one].concat());
+        assert_eq!(two.ok().as_deref() == Some(b"oneone"), is_right);
+        let end = unpack(&[&one[..], &zeros].concat());
+        assert_eq!(end.ok().as_deref() == Some(b"one"), is_right);
+    }
+}
+
 #[test]
 fn every_cut_is_noticed() {
     for format in PACKED {
