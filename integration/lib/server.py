@@ -1,5 +1,6 @@
 """A real nginx over one folder, on a free port of loopback, for the programs that run on the host."""
 
+import os
 import pathlib
 import socket
 import subprocess
@@ -20,7 +21,14 @@ http {{
     fastcgi_temp_path {state}/fastcgi;
     uwsgi_temp_path {state}/uwsgi;
     scgi_temp_path {state}/scgi;
-    server {{ listen 127.0.0.1:{port}; root {root}; }}
+    log_format bytes '$body_bytes_sent';
+    server {{
+        listen 127.0.0.1:{port};
+        root {root};
+        # The same files: as from afar, and with a line in `counted` for each answer, which is what was sent of it.
+        location /slow/ {{ alias {root}/; limit_rate 20000000; }}
+        location /counted/ {{ alias {root}/; limit_rate 60000000; access_log {state}/counted bytes; }}
+    }}
 }}
 """
 
@@ -60,6 +68,20 @@ class Server:
             except OSError:
                 time.sleep(0.05)
         return False
+
+    def counted(self, answers):
+        """Waits for that many answers below /counted/, and gives the bytes of their bodies."""
+        log = self.state / "counted"
+        for _ in range(200):
+            lines = log.read_text().split()
+            if len(lines) >= answers:
+                return sum(map(int, lines))
+            time.sleep(0.05)
+        raise SystemExit(f"nginx has counted {len(lines)} answers, not {answers}")
+
+    def forget_counted(self):
+        """Begins to count anew."""
+        os.truncate(self.state / "counted", 0)
 
     def __exit__(self, *_):
         self.process.terminate()
