@@ -365,6 +365,7 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         keyring: settings.keyring.clone(),
         freshness: settings.freshness,
         acceptance: settings.acceptance,
+        manifest_timeout: network::manifest_timeout(&config.network),
         now: present(),
         zone: TimeZone::system,
     };

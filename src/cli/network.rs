@@ -2,11 +2,13 @@
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::output::progress::Narrator;
 use super::settings::{JOBS, Settings};
 use crate::definition::config::Network;
 use crate::fetch::{Cancel, HttpSettings, RetrySettings, Rewrite, Transport};
+use crate::inventory::remote::MANIFEST_TIMEOUT;
 use crate::root::Root;
 
 /// The way to all sources.
@@ -31,6 +33,12 @@ pub(super) fn jobs(network: &Network, settings: &Settings) -> usize {
     let configured = network.jobs.as_ref().map(|jobs| jobs.value);
     let configured = configured.and_then(|jobs| usize::try_from(jobs).ok());
     settings.jobs.or(configured).unwrap_or(JOBS).max(1)
+}
+
+/// How long a manifest may take.
+pub(super) fn manifest_timeout(network: &Network) -> Duration {
+    let configured = network.manifest_timeout.as_ref();
+    configured.map_or(MANIFEST_TIMEOUT, |timeout| timeout.value)
 }
 
 fn http(network: &Network, settings: &Settings, root: &Root, cancel: &Cancel) -> HttpSettings {

@@ -54,6 +54,8 @@ pub struct Network {
     pub retry_delay: Option<Located<Duration>>,
     /// When no repetition is begun any more.
     pub retry_deadline: Option<Located<Duration>>,
+    /// How long a manifest may take, and how long a signature.
+    pub manifest_timeout: Option<Located<Duration>>,
     /// Downloads at a time, at least 1.
     pub jobs: Option<Located<u64>>,
 }
@@ -221,6 +223,10 @@ const KEYS: &[Key] = &[
         config.network.retry_deadline = Some(setting.span()?);
         Ok(())
     }),
+    network("manifest_timeout", |config, setting| {
+        config.network.manifest_timeout = Some(setting.span()?);
+        Ok(())
+    }),
     network("jobs", |config, setting| {
         config.network.jobs = Some(setting.count(1, 256)?);
         Ok(())
@@ -376,6 +382,7 @@ stall_window = "1min"
 retries = 5
 retry_delay = "1s"
 retry_deadline = "1h"
+manifest_timeout = "5min"
 jobs = 4
 [network.rewrites]
 "https://extensions.flatcar.org/" = "https://mirror.internal/flatcar/"
@@ -406,15 +413,16 @@ peek = true
         assert_eq!(network.retries.expect("set").value, 5);
         assert_eq!(seconds(network.retry_delay), Some(1));
         assert_eq!(seconds(network.retry_deadline), Some(3600));
+        assert_eq!(seconds(network.manifest_timeout), Some(300));
         assert_eq!(network.jobs.expect("set").value, 4);
         let origins: Vec<_> = network
             .rewrites
             .iter()
             .map(|rewrite| rewrite.origin.line)
             .collect();
-        assert_eq!(origins, [16, 17]);
+        assert_eq!(origins, [17, 18]);
         assert_eq!(config.compat.peek.map(|peek| peek.value), Some(true));
-        assert_eq!(KEYS.len(), 14, "a new key belongs into this test");
+        assert_eq!(KEYS.len(), 15, "a new key belongs into this test");
     }
 
     #[test]

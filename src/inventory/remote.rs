@@ -33,8 +33,8 @@ pub use error::{Age, RemoteError};
 
 /// The largest manifest that is read, packed or unpacked, in bytes.
 pub const MANIFEST_LIMIT: u64 = 64 * 1024 * 1024;
-/// How long a manifest may take, and how long a signature.
-const DOCUMENT_TIME: Duration = Duration::from_secs(15 * 60);
+/// How long a manifest may take, and how long a signature, unless somebody says otherwise ([`Policy::manifest_timeout`]).
+pub const MANIFEST_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// How long a cached manifest is asked about before it is fetched in full again, in seconds.
 const CACHE_LIFE: i64 = 24 * 60 * 60;
 
@@ -57,6 +57,9 @@ pub struct Policy {
     pub freshness: Freshness,
     /// Whether a manifest is accepted that does not follow from what was seen before.
     pub acceptance: Acceptance,
+    /// How long a manifest may take, and how long a signature: a source that sends just enough not to count as stalled
+    /// must not hold up a run for hours.
+    pub manifest_timeout: Duration,
     /// The present.
     pub now: Timestamp,
     /// How times are shown; finding that out reads files, so it is left until a time is shown.
@@ -365,7 +368,7 @@ impl<'a> Manifests<'a> {
                 source,
             }),
         };
-        let reader = Deadline::new(body.reader, url, DOCUMENT_TIME);
+        let reader = Deadline::new(body.reader, url, self.policy.manifest_timeout);
         let manifest = unpacked(reader, MANIFEST_LIMIT).map_err(failed)?;
         let authority = self.authority();
         let signature = authority.fetch(url, &manifest, demand)?;
@@ -407,6 +410,7 @@ impl<'a> Manifests<'a> {
             keyring: self.policy.keyring.as_deref(),
             now: self.policy.now,
             reporter: self.reporter,
+            timeout: self.policy.manifest_timeout,
             loaded: &self.loaded,
         }
     }

@@ -122,6 +122,7 @@ fn ask(
         keyring: None,
         freshness: Freshness::Enforced,
         acceptance: Acceptance::Never,
+        manifest_timeout: Duration::from_secs(60),
         now,
         zone: || TimeZone::UTC,
     };

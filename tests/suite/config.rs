@@ -1,7 +1,7 @@
 //! The global file, `/etc/sysupdate/config.toml`, as a run obeys it.
 
 use super::harness::{Host, app};
-use super::server::{Server, manifest};
+use super::server::{Answer, Server, manifest};
 
 const FILE: &str = "etc/sysupdate/config.toml";
 
@@ -57,4 +57,20 @@ fn a_mistake_in_the_file_stops_every_verb_with_its_place() {
             .says("'retries'");
     }
     assert_eq!(server.take_log(), []);
+}
+
+#[test]
+fn a_manifest_that_drips_a_little_too_fast_to_be_stalled_has_to_be_whole_in_time() {
+    let server = Server::new();
+    server.publish(&[("app_1.raw", "one")]);
+    let drips = Answer::ok("a".repeat(100_000)).dripping();
+    server.answer("/SHA256SUMS", drips);
+    let host = Host::with_app(&server);
+    host.write(
+        "etc/sysupdate/config.toml",
+        "[network]\nmanifest_timeout = \"1s\"\n",
+    );
+    host.run(&["check-new"])
+        .fails()
+        .says("/SHA256SUMS' takes longer than 1 s");
 }

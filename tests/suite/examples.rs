@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{Cursor, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use sysupdate::definition::{ComponentName, DefinitionError, Loader};
@@ -381,6 +382,7 @@ impl Place {
             keyring: Some(keyring),
             freshness: Freshness::Enforced,
             acceptance: Acceptance::Never,
+            manifest_timeout: Duration::from_secs(60),
             now: "2026-12-01T00:00:00Z".parse().expect("a time"),
             zone: || TimeZone::UTC,
         };

@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::error::RemoteError;
-use super::{DOCUMENT_TIME, Demand, lock, unpacked};
+use super::{Demand, lock, unpacked};
 use crate::definition::transfer::{Keys, Verification};
 use crate::event::{Event, Reporter, Severity};
 use crate::fetch::{Deadline, Fetch, FetchError, Request, Response};
@@ -32,6 +33,8 @@ pub(super) struct Authority<'a> {
     pub(super) root: &'a Root,
     /// Replaces the system's `OpenPGP` keyrings, and those of definitions.
     pub(super) keyring: Option<&'a Path>,
+    /// How long a signature may take.
+    pub(super) timeout: Duration,
     pub(super) now: Timestamp,
     pub(super) reporter: &'a dyn Reporter,
     pub(super) loaded: &'a Loaded,
@@ -200,7 +203,7 @@ impl Authority<'_> {
         };
         match self.fetch.open(&request)? {
             Response::Body(body) => {
-                let reader = Deadline::new(body.reader, url, DOCUMENT_TIME);
+                let reader = Deadline::new(body.reader, url, self.timeout);
                 unpacked(reader, limit as u64)
             }
             // Nothing conditional was asked.
