@@ -379,3 +379,25 @@ fn a_manifest_and_a_signature_that_were_replaced_in_between_are_fetched_again() 
     host.run(&["check-new"]).fails();
     assert_eq!(server.take_requests(), expected);
 }
+
+/// What lies in a root that is being put together must not reach out of it.
+#[test]
+fn a_key_that_is_a_link_out_of_the_root_is_none() {
+    let (server, host, pair) = trusting("");
+    publish(&server, &[ONE], &[&pair], MADE);
+    let outside = tempfile::tempdir().expect("a directory");
+    let key = outside.path().join("key.pub");
+    std::fs::write(&key, pair.public()).expect("written");
+    host.remove("etc/sysupdate/keys/default.pub");
+    for text in [
+        key.display().to_string(),
+        format!("../../../../../../../../{}", key.display()),
+    ] {
+        host.link("etc/sysupdate/keys/default.pub", &text);
+        host.run(&["check-new"]).fails().says("no public key found");
+    }
+    // Inside of it, links are as good as files.
+    host.write("keys/own.pub", &pair.public());
+    host.link("etc/sysupdate/keys/default.pub", "/keys/own.pub");
+    host.run(&["check-new"]).succeeds().prints("1\n");
+}
