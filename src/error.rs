@@ -47,8 +47,8 @@ pub enum Error {
     /// A request names what is not there, or is no name; in the words of systemd-sysupdate.
     #[error("{0}")]
     Request(String),
-    /// What is switched on or off cannot be put down.
-    #[error("cannot write the drop-in")]
+    /// A file of definitions, or what is noted of them, cannot be written or removed.
+    #[error("cannot change the definitions")]
     DropIn(#[source] AtomicError),
     /// What no transfer owns any more cannot be found or removed.
     #[error(transparent)]

@@ -26,7 +26,7 @@
 //! install  activate                                          effects
 //! plan                                                       what will be done, as a value     (pure)
 //! resolve                                                    newest, current, candidate, why   (pure)
-//! compat                                                     does an extension fit, why not       (pure)
+//! compat  catalog                                            does an extension fit; what a bakery offers (pure)
 //! inventory  suggest                                         what exists: files, manifests, links; what suggests itself
 //! definition  fetch  verify  unpack  image  storage          text, bytes in, trust, a look inside, bytes out
 //! specifier                                                  %-expansion                       (pure)
@@ -48,6 +48,7 @@
 )]
 
 pub mod activate;
+pub mod catalog;
 pub mod cli;
 pub mod compat;
 pub mod definition;

@@ -6,9 +6,11 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::catalog::Catalog;
 use crate::compat::Os;
 use crate::definition::transfer::{
-    BlobSource, SourceAccess, SourceCredential, Transfer, Verification,
+    Authentication, BlobSource, Keys, SourceAccess, SourceCredential, Transfer, UrlSource,
+    Verification,
 };
 use crate::definition::{Component, ComponentName, DefinitionError, Loader};
 use crate::event::{Event, Reporter, Severity, Silent};
@@ -19,6 +21,7 @@ use crate::inventory::files::{self, FilesError, Side};
 use crate::inventory::link::{self, LinkError, LinkState};
 use crate::inventory::remote::{Demand, Listing, Manifests, RemoteError};
 use crate::inventory::{self, Instance, Inventory, Location, Provenance, State};
+use crate::pattern::Patterns;
 use crate::plan::{Reach, source, target};
 use crate::resolve::{Knowledge, Resolution};
 use crate::root::Root;
@@ -193,6 +196,33 @@ impl Session<'_> {
             inventories,
             knowledge,
         })
+    }
+
+    /// What the bakery at this URL offers to this machine.
+    ///
+    /// # Errors
+    /// When its listing cannot be had.
+    pub fn catalog(&self, bakery: &str) -> Result<Catalog, SessionError> {
+        let source = UrlSource {
+            base: bakery.to_owned(),
+            manifest: "SHA256SUMS".to_owned(),
+            patterns: Patterns::default(),
+            access: SourceAccess::default(),
+        };
+        let authentication = Authentication {
+            scheme: Verification::OpenPgp,
+            keys: Keys::Usual(Vec::new()),
+            threshold: 1,
+            max_age: None,
+        };
+        // Only looked at: what is installed later is verified as its definition says.
+        let demand = Demand {
+            verification: Verification::Skip,
+            authentication: &authentication,
+        };
+        let names = self.manifests.names(&source, demand)?;
+        let architecture = self.loader.host.architecture.as_deref();
+        Ok(Catalog::of(names.iter().map(String::as_str), architecture))
     }
 
     /// What the current symlinks of all other components lead to, as far as these can be read: patterns of two

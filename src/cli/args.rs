@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser};
+use clap::Parser;
 
 /// Keeps versioned artifacts on this host current
 #[derive(Debug, Parser)]
@@ -120,9 +120,30 @@ pub(crate) struct Args {
     /// Print nothing but results and errors
     #[arg(short, long, overrides_with = "quiet")]
     pub(crate) quiet: bool,
-    /// Show the version of this program
-    #[arg(long, short = 'V', action = ArgAction::SetTrue)]
-    pub(crate) version: bool,
+    /// The bakery to look into: its URL, or its name in config.toml (with `search`, `add`)
+    #[arg(long, value_name = "BAKERY", overrides_with = "from")]
+    pub(crate) from: Option<String>,
+    /// A unit to restart after each update (with `add`; several times)
+    #[arg(long, value_name = "UNIT")]
+    pub(crate) restart: Vec<String>,
+    /// How updates take effect: auto, refresh, stage or reboot (with `add`)
+    #[arg(long, value_name = "MODE", overrides_with = "mode")]
+    pub(crate) mode: Option<String>,
+    /// The public key that the publisher signs with, OpenPGP or minisign (with `add`)
+    #[arg(long, value_name = "FILE", overrides_with = "key")]
+    pub(crate) key: Option<PathBuf>,
+    /// Let what was added take effect at once (with `add`)
+    #[arg(long, overrides_with = "now")]
+    pub(crate) now: bool,
+    /// Leave the images where they are (with `remove`)
+    #[arg(long, overrides_with = "keep_images")]
+    pub(crate) keep_images: bool,
+    /// Do not ask (with `remove`)
+    #[arg(long, short = 'y', overrides_with = "yes")]
+    pub(crate) yes: bool,
+    /// Show the version of this program; with `add`, the version to install
+    #[arg(long, short = 'V', value_name = "VERSION", num_args = 0..=1, default_missing_value = "", overrides_with = "version")]
+    pub(crate) version: Option<String>,
 }
 
 const HELP: &str = "\
@@ -155,6 +176,11 @@ The operator's word:
   hold                Install nothing newer until `unhold`
   unhold              Let newer versions come, and forget which were bad
   activate            Let what waits for the next boot take effect now
+
+The bakery:
+  search [WORD]       Show what a bakery offers for this machine
+  add NAME[@RANGE]    Define an extension of it and install its newest version
+  remove NAME…        Take extensions away, with their definitions and images
 
 At boots and before them:
   gate                Acquire what the next OS needs (--for-os-release=); fail

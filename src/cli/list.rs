@@ -9,18 +9,27 @@ use super::output::json::{self, JsonFormat};
 use super::output::table::{self, Column};
 use super::output::{self};
 use super::settings::Reasons;
-use super::{Context, Exit, Selection};
+use super::{Context, Exit, Selection, bakery};
+use crate::definition::ComponentName;
 use crate::error::Error;
-use crate::plan::PlanError;
+use crate::plan::{PlanError, Reach};
 use crate::resolve::{Resolution, UpdateSet};
-use crate::session::Requirement;
+use crate::session::{Requirement, SessionError};
 use crate::version::Version;
 
 pub(super) fn run(context: &Context<'_>, version: Option<&str>) -> Result<Exit, Error> {
     let Selection::One(name) = &context.settings.selection else {
         return Ok(Exit::Failure);
     };
-    let component = context.load(name, Requirement::EnabledTransfer)?;
+    let component = match (context.load(name, Requirement::EnabledTransfer), version) {
+        // Nothing is defined, so the word can only be the name of an extension.
+        (Err(Error::Session(SessionError::Undefined(_))), Some(word))
+            if *name == ComponentName::Default && context.settings.definitions.is_none() =>
+        {
+            return offered(context, word);
+        }
+        (component, _) => component?,
+    };
     let reach = context.settings.reach;
     let surveyed = if context.settings.reasons == Reasons::Shown
         || context.settings.for_os_release.is_some()
@@ -42,6 +51,26 @@ pub(super) fn run(context: &Context<'_>, version: Option<&str>) -> Result<Exit, 
         }
     };
     text.and_then(|text| output::print(&text))
+        .map_err(Error::Output)?;
+    Ok(Exit::Success)
+}
+
+/// The versions of an extension that a bakery offers and nobody has defined.
+fn offered(context: &Context<'_>, name: &str) -> Result<Exit, Error> {
+    let undefined = || SessionError::Undefined(ComponentName::Default);
+    if context.settings.reach == Reach::Offline {
+        return Err(undefined().into());
+    }
+    let versions = bakery::versions(context, name)?.ok_or_else(undefined)?;
+    let text = match context.settings.json {
+        JsonFormat::Off => Ok(versions.join(
+            "
+",
+        ) + "
+"),
+        format => json::text(format, &versions),
+    };
+    text.and_then(|text: String| output::print(&text))
         .map_err(Error::Output)?;
     Ok(Exit::Success)
 }

@@ -1,6 +1,7 @@
 //! The command line: verbs over the library, results on stdout, talk on stderr, one exit code.
 
 mod args;
+mod bakery;
 mod check;
 mod cleanup;
 mod components;
@@ -118,7 +119,8 @@ fn understand(
         }
         Err(error) => return Err(usage_error(&error)),
     };
-    if args.version {
+    // With `add` it names the version to install.
+    if args.version.is_some() && args.words.first().map(String::as_str) != Some("add") {
         let _ = output::print(concat!("sysupdate ", env!("CARGO_PKG_VERSION"), "\n"));
         return Ok(None);
     }
@@ -156,6 +158,7 @@ fn usage_error(error: &clap::Error) -> UsageError {
 #[derive(Clone, Copy)]
 struct Context<'a> {
     settings: &'a Settings,
+    config: &'a Config,
     root: &'a Root,
     session: Session<'a>,
     executor: Executor<'a>,
@@ -372,6 +375,7 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
     let manifests = Manifests::new(&*transport, &root, policy, &*narrator);
     let context = Context {
         settings,
+        config: &config,
         root: &root,
         session: Session {
             root: &root,
@@ -427,6 +431,9 @@ fn perform(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
         Verb::History => history::run(context),
         Verb::Gate => os::gate(context, verb),
         Verb::Select => os::select(context, verb),
+        Verb::Search(word) => bakery::search(context, word.as_deref()),
+        Verb::Add(name) => bakery::add(context, verb, name),
+        Verb::Remove(names) => bakery::remove(context, verb, names),
         Verb::Plan(version) => plan::run(context, version.as_deref()),
         Verb::Apply(file) => plan::apply(context, verb, file),
     }

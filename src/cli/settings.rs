@@ -42,6 +42,8 @@ pub(super) struct Settings {
     pub(super) reboot: bool,
     /// `--cleanup=`.
     pub(super) cleanup: Option<bool>,
+    /// What `search`, `add` and `remove` are told.
+    pub(super) bakery: BakeryRequest,
     /// The directories with credentials, encrypted ones too.
     pub(super) all_credentials: Vec<PathBuf>,
     /// In the place of `/etc/machine-info`.
@@ -98,6 +100,49 @@ pub(super) enum FeatureSelection {
     All,
     /// `--feature-suggested`.
     Suggested,
+}
+
+/// What is asked of a bakery's extensions.
+#[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of a command line are booleans"
+)]
+pub(super) struct BakeryRequest {
+    /// `--from=`.
+    pub(super) from: Option<String>,
+    /// `--restart=`.
+    pub(super) restart: Vec<String>,
+    /// `--mode=`.
+    pub(super) mode: Option<String>,
+    /// `--key=`.
+    pub(super) key: Option<PathBuf>,
+    /// `--version=`, with `add`.
+    pub(super) version: Option<String>,
+    /// `--now`.
+    pub(super) now: bool,
+    /// `--keep-images`.
+    pub(super) keep_images: bool,
+    /// `--yes`.
+    pub(super) yes: bool,
+    /// Whether there is somebody to ask.
+    pub(super) answers: bool,
+}
+
+impl BakeryRequest {
+    fn of(args: &Args) -> Self {
+        Self {
+            from: args.from.clone(),
+            restart: args.restart.clone(),
+            mode: args.mode.clone(),
+            key: args.key.clone(),
+            version: args.version.clone().filter(|version| !version.is_empty()),
+            now: args.now,
+            keep_images: args.keep_images,
+            yes: args.yes,
+            answers: std::io::stdin().is_terminal(),
+        }
+    }
 }
 
 /// Whether switches are followed by activation.
@@ -170,6 +215,7 @@ impl Settings {
             features: features(args),
             reboot: args.reboot,
             cleanup: boolean("--cleanup=", args.cleanup.as_deref())?,
+            bakery: BakeryRequest::of(args),
             all_credentials: all_credentials(),
             machine_info: env::var_os("SYSTEMD_ETC_MACHINE_INFO").map(PathBuf::from),
             definitions: args

@@ -31,6 +31,9 @@ pub(super) enum Verb {
     Apply(String),
     Gate,
     Select,
+    Search(Option<String>),
+    Add(String),
+    Remove(Vec<String>),
 }
 
 /// What is switched on or off by a drop-in.
@@ -65,7 +68,7 @@ impl Switch {
 }
 
 /// Every verb, for those who mistype one.
-const VERBS: [&str; 25] = [
+const VERBS: [&str; 28] = [
     "list",
     "check-new",
     "update",
@@ -91,6 +94,9 @@ const VERBS: [&str; 25] = [
     "apply",
     "gate",
     "select",
+    "search",
+    "add",
+    "remove",
 ];
 
 impl Verb {
@@ -118,6 +124,9 @@ impl Verb {
             Self::Apply(_) => "apply",
             Self::Gate => "gate",
             Self::Select => "select",
+            Self::Search(_) => "search",
+            Self::Add(_) => "add",
+            Self::Remove(_) => "remove",
         }
     }
 }
@@ -167,6 +176,20 @@ pub(super) fn parse(words: &[String]) -> Result<Verb, UsageError> {
         "plan" => optional().map(Verb::Plan),
         "gate" => alone(Verb::Gate),
         "select" => alone(Verb::Select),
+        "search" => optional().map(Verb::Search),
+        "add" => match arguments {
+            [name] => Ok(Verb::Add(name.clone())),
+            [] => Err(UsageError::new(
+                "add: the name of the extension is missing.\nhint: `sysupdate search` shows what there is",
+            )),
+            _ => Err(too_many()),
+        },
+        "remove" => match arguments {
+            [] => Err(UsageError::new(
+                "remove: the name of the extension is missing.\nhint: `sysupdate components` shows what is defined",
+            )),
+            names => Ok(Verb::Remove(names.to_vec())),
+        },
         "apply" => match arguments {
             [file] => Ok(Verb::Apply(file.clone())),
             [] => Err(UsageError::new(
@@ -191,7 +214,8 @@ pub(super) fn refuse(verb: &Verb, settings: &Settings) -> Result<(), UsageError>
     let refusal = selection_refusal(verb, settings)
         .or_else(|| feature_refusal(verb, settings))
         .or_else(|| definitions_refusal(verb, settings))
-        .or_else(|| option_refusal(verb, settings));
+        .or_else(|| option_refusal(verb, settings))
+        .or_else(|| bakery_refusal(verb, settings));
     match refusal {
         Some(text) => Err(UsageError::new(text)),
         None => os_refusal(verb, settings),
@@ -235,6 +259,25 @@ fn selection_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
     }
 }
 
+/// What only some verbs know.
+fn bakery_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
+    let bakery = &settings.bakery;
+    let is_add = matches!(verb, Verb::Add(_));
+    let is_remove = matches!(verb, Verb::Remove(_));
+    let looks = matches!(verb, Verb::Search(_) | Verb::List(_)) || is_add;
+    let refused = [
+        ("--from=", bakery.from.is_some() && !looks),
+        ("--restart=", !bakery.restart.is_empty() && !is_add),
+        ("--mode=", bakery.mode.is_some() && !is_add),
+        ("--key=", bakery.key.is_some() && !is_add),
+        ("--version=", bakery.version.is_some() && !is_add),
+        ("--now", bakery.now && !is_add),
+        ("--keep-images", bakery.keep_images && !is_remove),
+    ];
+    let (switch, _) = refused.into_iter().find(|(_, refused)| *refused)?;
+    Some(format!("{switch} cannot be used with '{}'.", verb.name()))
+}
+
 fn feature_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
     let is_of_features = matches!(verb, Verb::Switch(switch, _) if !switch.is_of_components());
     match settings.features {
@@ -248,7 +291,10 @@ fn feature_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
 }
 
 fn definitions_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
-    let refused = matches!(verb, Verb::Components | Verb::Switch(..));
+    let refused = matches!(
+        verb,
+        Verb::Components | Verb::Switch(..) | Verb::Add(_) | Verb::Remove(_)
+    );
     (settings.definitions.is_some() && refused).then(|| {
         format!(
             "The --definitions= switch may not be combined with '{}'.",

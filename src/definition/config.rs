@@ -25,6 +25,17 @@ pub struct Config {
     pub network: Network,
     /// `[compat]`.
     pub compat: Compat,
+    /// `[bakeries]`: names and the URLs they stand for, in the order of the file.
+    pub bakeries: Vec<Located<Bakery>>,
+}
+
+/// A place that offers extensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bakery {
+    /// What it is called in `--from NAME`.
+    pub name: String,
+    /// The URL that its `SHA256SUMS`, and a directory per extension, lie below.
+    pub url: String,
 }
 
 /// How sources are reached.
@@ -109,9 +120,13 @@ impl Config {
         let text = Text::decode(bytes, path)?;
         let mut config = Self::default();
         for table in entries(&text.parse()?) {
+            if table.name == BAKERIES {
+                config.bakeries = bakeries(&text, &table)?;
+                continue;
+            }
             let known = KEYS.iter().filter(|key| key.table == table.name);
             if known.clone().next().is_none() {
-                let tables = KEYS.iter().map(|key| key.table);
+                let tables = KEYS.iter().map(|key| key.table).chain([BAKERIES]);
                 return Err(unknown(&text, &table, "the top level", tables));
             }
             let DeValue::Table(inner) = table.value else {
@@ -134,6 +149,30 @@ impl Config {
         config.network.check(&text, bytes)?;
         Ok(config)
     }
+}
+
+/// The one table whose keys are the user's own names.
+const BAKERIES: &str = "bakeries";
+
+fn bakeries(text: &Text<'_>, table: &Entry<'_>) -> Result<Vec<Located<Bakery>>, DefinitionError> {
+    let DeValue::Table(inner) = table.value else {
+        let message = format!("'{BAKERIES}' must be a table of names and URLs");
+        return Err(text.refuse(table.span.start, message));
+    };
+    let bakery = |entry: Entry<'_>| {
+        let setting = Setting {
+            text,
+            entry: &entry,
+            origin: text.origin(entry.span.start),
+        };
+        setting.text("a URL: http, https or file", |url| {
+            value::is_source_url(url).then(|| Bakery {
+                name: entry.name.to_owned(),
+                url: url.to_owned(),
+            })
+        })
+    };
+    entries(inner).into_iter().map(bakery).collect()
 }
 
 impl Network {

@@ -192,6 +192,21 @@ impl<'a> Manifests<'a> {
         }
     }
 
+    /// All names of a manifest, of whatever they are: for people who look around. What is installed goes another way.
+    ///
+    /// # Errors
+    /// When the manifest cannot be fetched.
+    pub fn names(
+        &self,
+        source: &UrlSource,
+        demand: Demand<'_>,
+    ) -> Result<Vec<String>, RemoteError> {
+        let url = fetch::url::join(&source.base, &source.manifest).map_err(RemoteError::Fetch)?;
+        let obtained = self.obtain(&url, source, demand)?;
+        let entries = obtained.manifest.entries();
+        Ok(entries.map(|entry| entry.name.to_owned()).collect())
+    }
+
     fn listed(
         &self,
         url: &str,

@@ -287,6 +287,18 @@ pub fn remove(root: &Root, directory: &Directory, name: &OsStr) -> Result<(), At
     }
 }
 
+/// Removes a directory that is empty.
+///
+/// # Errors
+/// Whatever the kernel answers: not empty, in use, not there.
+pub fn remove_empty_directory(root: &Root, inner: &Path) -> Result<(), AtomicError> {
+    let failed = |error: io::Error| AtomicError::new("remove", root.outer(inner), error);
+    let parent = inner.parent().unwrap_or(Path::new("/"));
+    let above = root.directory(parent).map_err(failed)?;
+    let name = inner.file_name().unwrap_or_default();
+    rustix::fs::unlinkat(&above, name, AtFlags::REMOVEDIR).map_err(|error| failed(error.into()))
+}
+
 /// Removes a file or, with all that is in it, a directory; links are removed, never followed. A directory first gets a
 /// hidden name, so that half of it is never taken for the whole.
 ///

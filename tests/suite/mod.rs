@@ -1,6 +1,7 @@
 //! One module per promise.
 
 mod attacks;
+mod bakery;
 mod choices;
 mod components;
 mod config;

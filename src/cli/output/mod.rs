@@ -20,6 +20,14 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     }
 }
 
+/// Asks on the terminal, and waits for a line.
+pub(crate) fn ask(question: &str) -> io::Result<String> {
+    io::stderr().write_all(question.as_bytes())?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(answer)
+}
+
 /// Writes a line of talk to stderr. There is nobody to tell when that fails.
 pub(crate) fn talk(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", printable(text));

@@ -1,0 +1,196 @@
+//! `remove`: takes extensions away, with their units, images and definitions.
+
+use std::path::{Path, PathBuf};
+
+use super::super::transaction::{Scope, in_use};
+use super::super::{Context, Exit, Verb, output};
+use crate::activate::dbus::SystemBus;
+use crate::activate::system::SystemManager as _;
+use crate::activate::{self, ActivateError, effects};
+use crate::definition::{Component, ComponentName};
+use crate::error::Error;
+use crate::extension::ExtensionKind;
+use crate::install::{choice, cleanup, marks, owed};
+use crate::inventory::Instance;
+use crate::plan::Reach;
+use crate::session::{Requirement, SessionError, Surveyed};
+use crate::storage::atomic;
+
+const DIRECTORY: &str = "/etc/sysupdate/transfer.d";
+
+/// One extension that goes.
+struct Doomed {
+    name: ComponentName,
+    definition: PathBuf,
+    surveyed: Surveyed,
+}
+
+/// Takes the extensions away, after a look at the list.
+pub(in super::super) fn remove(
+    context: &Context<'_>,
+    verb: &Verb,
+    names: &[String],
+) -> Result<Exit, Error> {
+    let doomed: Vec<Doomed> = names
+        .iter()
+        .map(|name| look(context, name))
+        .collect::<Result<_, _>>()?;
+    for one in &doomed {
+        for line in lines(context, one) {
+            context.say(&line);
+        }
+    }
+    if !context.settings.bakery.yes && !confirmed(context)? {
+        context.say("Nothing was removed.");
+        return Ok(Exit::Failure);
+    }
+    let _lock = context.lock(verb)?;
+    for one in &doomed {
+        take_away(context, one)?;
+        context.say(&format!("Removed '{}'.", one.name));
+    }
+    Ok(Exit::Success)
+}
+
+/// What is defined under this name; only a definition of the operator's own can go.
+fn look(context: &Context<'_>, name: &str) -> Result<Doomed, Error> {
+    let name: ComponentName = name
+        .parse()
+        .map_err(|error| Error::Request(format!("{error}")))?;
+    let definition = Path::new(DIRECTORY).join(format!("{name}.toml"));
+    let component: Component = context.session.load(&name, Requirement::AnyTransfer)?;
+    if context.root.stat(&definition).is_err() {
+        let file = component.transfers[0].file.display().to_string();
+        return Err(Error::Request(format!(
+            "'{name}' is defined by '{file}', which was not written by `sysupdate add`; nothing was removed. Delete the \
+             definition, then `sysupdate -C {name} cleanup` removes what it has installed."
+        )));
+    }
+    let surveyed = context.session.survey(component, Reach::Offline)?;
+    Ok(Doomed {
+        name,
+        definition,
+        surveyed,
+    })
+}
+
+/// What goes, a line each.
+fn lines(context: &Context<'_>, doomed: &Doomed) -> Vec<String> {
+    let outer = |path: &Path| context.root.outer(path).display().to_string();
+    let mut lines = vec![format!("'{}' goes:", doomed.name)];
+    lines.push(format!("  definition {}", outer(&doomed.definition)));
+    for inventory in &doomed.surveyed.inventories {
+        if let Some(link) = &inventory.link {
+            lines.push(format!("  link {}", outer(&link.path)));
+        }
+        if !context.settings.bakery.keep_images {
+            let paths = inventory.installed.iter().filter_map(Instance::path);
+            lines.extend(paths.map(|path| format!("  image {}", outer(path))));
+        }
+    }
+    lines
+}
+
+/// Asks on the terminal; without one nobody can answer.
+fn confirmed(context: &Context<'_>) -> Result<bool, Error> {
+    if !context.settings.bakery.answers {
+        return Err(Error::Request(
+            "Not removed without a word: call again with --yes.".to_owned(),
+        ));
+    }
+    let answer = output::ask("Remove all of this? [y/N] ").map_err(Error::Output)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// First the link and the merge, then what still runs, then the files. The definition goes before the images: a run that is
+/// killed in between leaves files that `cleanup` knows.
+fn take_away(context: &Context<'_>, doomed: &Doomed) -> Result<(), Error> {
+    let root = context.root;
+    let durability = context.executor.durability;
+    let key = context.session.loader.key(&doomed.name);
+    let bus = match Scope::of(context) {
+        Scope::Running => Some(SystemBus::new().map_err(ActivateError::Bus)?),
+        Scope::FilesOnly => None,
+    };
+    let units = units(context, &doomed.surveyed);
+    let mut kinds = Vec::new();
+    for inventory in &doomed.surveyed.inventories {
+        let Some(link) = &inventory.link else {
+            continue;
+        };
+        if let Some(kind) = ExtensionKind::of_path(&link.path) {
+            kinds.push(kind);
+        }
+    }
+    for inventory in &doomed.surveyed.inventories {
+        if let Some(link) = &inventory.link
+            && matches!(root.read_link(&link.path), Ok(Some(_)))
+        {
+            remove_file(context, &link.path)?;
+        }
+    }
+    if let Some(bus) = &bus {
+        let plan = activate::ActivationPlan {
+            merge: kinds.into_iter().collect(),
+            ..activate::ActivationPlan::default()
+        };
+        activate::activate(&plan, bus, context.reporter)?;
+    }
+    // Not before: what `Upholds=` of the extension wants would be started again at once.
+    if let Some(bus) = &bus {
+        for unit in &units {
+            if bus.is_active(unit).unwrap_or(false) {
+                context.say(&format!("Stopping '{unit}'."));
+                if let Err(error) = bus.stop(unit) {
+                    context.warn(&format!("'{unit}' cannot be stopped: {error}"));
+                }
+            }
+        }
+    }
+    remove_file(context, &doomed.definition)?;
+    if !context.settings.bakery.keep_images {
+        let installed = doomed
+            .surveyed
+            .inventories
+            .iter()
+            .flat_map(|inventory| &inventory.installed);
+        for path in installed.filter_map(Instance::path) {
+            remove_file(context, path)?;
+        }
+        cleanup::run(&context.executor, &doomed.name, None)?;
+        for transfer in &doomed.surveyed.component.transfers {
+            // Only if nothing of anybody's is left in it.
+            let _ = atomic::remove_empty_directory(root, &crate::plan::target(transfer).directory);
+        }
+    }
+    choice::clear(root, &key, durability).map_err(Error::DropIn)?;
+    owed::clear(root, &key, durability).map_err(Error::DropIn)?;
+    marks::change(root, &key, |marks| {
+        *marks = crate::resolve::Marks::default();
+    })
+    .map_err(SessionError::from)?;
+    Ok(())
+}
+
+/// The units that the version in use ships.
+fn units(context: &Context<'_>, surveyed: &Surveyed) -> Vec<String> {
+    let resolution = surveyed.resolve();
+    let Some(current) = in_use(&resolution) else {
+        return Vec::new();
+    };
+    let facts = context.session.facts_of(&resolution, current.version);
+    facts
+        .values()
+        .flat_map(|facts| effects::own_units(&facts.units))
+        .collect()
+}
+
+fn remove_file(context: &Context<'_>, path: &Path) -> Result<(), Error> {
+    atomic::remove_file_and_empty_parents(
+        context.root,
+        path,
+        path.parent().unwrap_or(Path::new("/")),
+        context.executor.durability,
+    )
+    .map_err(Error::DropIn)
+}
