@@ -235,11 +235,18 @@ pub fn judge(
     };
     let is_signed = offer.standing != Standing::Unsigned;
     let same = known.manifest == offer.manifest.to_string();
-    // What was passed over of an unsigned one is passed over again.
     if same && is_signed && !known.is_resigned(offer) {
         return Ok(nothing);
     }
     let mut changed = known.changed(offer);
+    // What was passed over of an unsigned one is passed over again; else there is nothing to do.
+    if same && !is_signed && (changed.is_empty() || acceptance == Acceptance::Never) {
+        return Ok(Judgement {
+            warnings: exchange(&changed).into_iter().collect(),
+            changed,
+            ..nothing
+        });
+    }
     let mut warnings = Vec::new();
     for (finding, grave) in [
         (known.older(offer, same), true),
