@@ -356,9 +356,15 @@ impl Record {
         };
         next.manifest = offer.manifest.to_string();
         next.newest = offer.newest().map(ToString::to_string);
-        let mut offered: BTreeMap<&str, Known> = BTreeMap::new();
         let used = |file: &&File<'_>| !passed_over.contains(file.name);
-        for file in offer.files.iter().filter(used) {
+        let mut files: Vec<&File<'_>> = offer.files.iter().filter(used).collect();
+        files.sort_by(|left, right| (right.version, right.name).cmp(&(left.version, left.name)));
+        let mut offered: BTreeMap<&str, Known> = BTreeMap::new();
+        for file in files {
+            // Those that follow are older than all that can be remembered.
+            if offered.len() == FILES_LIMIT && !offered.contains_key(file.name) {
+                break;
+            }
             let known = offered.entry(file.name).or_insert_with(|| Known {
                 version: file.version.to_string(),
                 sha256: BTreeSet::new(),
