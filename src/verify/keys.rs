@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
+
 use super::minisign::{self, PublicKeyError, PublicKeys};
 use super::openpgp::{Keyring, KeyringParseError};
 use crate::root::Root;
@@ -24,6 +26,12 @@ pub enum KeysError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// Everybody can put a key of his own into a file.
+    #[error("cannot trust the public key '{}': everybody can write to it", .path.display())]
+    Writable {
+        /// Its path.
+        path: PathBuf,
     },
     /// A file holds no keys of minisign.
     #[error("cannot use the public key '{}'", .path.display())]
@@ -67,10 +75,7 @@ pub fn minisign(root: &Root, files: &[PathBuf], threshold: usize) -> Result<Publ
     let mut keys = PublicKeys::default();
     for file in files {
         let path = root.outer(file);
-        let bytes = match root.read(file, minisign::SIZE_LIMIT as u64) {
-            Ok(bytes) => bytes,
-            Err(source) => return Err(KeysError::Read { path, source }),
-        };
+        let bytes = read(root, file, minisign::SIZE_LIMIT as u64)?;
         PublicKeys::parse(&bytes)
             .and_then(|more| keys.extend(more))
             .map_err(|source| KeysError::Minisign { path, source })?;
@@ -110,10 +115,7 @@ pub fn openpgp(root: &Root, files: &[PathBuf], threshold: usize) -> Result<Keyri
     let mut keyring = Keyring::default();
     for file in files {
         let path = root.outer(file);
-        let bytes = match root.read(file, KEYRING_LIMIT) {
-            Ok(bytes) => bytes,
-            Err(source) => return Err(KeysError::Read { path, source }),
-        };
+        let bytes = read(root, file, KEYRING_LIMIT)?;
         match Keyring::parse(&bytes) {
             Ok(more) => keyring.extend(more),
             Err(source) => return Err(KeysError::OpenPgp { path, source }),
@@ -127,6 +129,21 @@ pub fn openpgp(root: &Root, files: &[PathBuf], threshold: usize) -> Result<Keyri
         });
     }
     Ok(keyring)
+}
+
+/// Reads a file that only those may change who decide what is installed.
+fn read(root: &Root, file: &Path, limit: u64) -> Result<Vec<u8>, KeysError> {
+    let path = || root.outer(file);
+    let failed = |source| KeysError::Read {
+        path: path(),
+        source,
+    };
+    let bytes = root.read(file, limit).map_err(failed)?;
+    let mode = root.stat(file).map_err(failed)?.st_mode;
+    if mode & Mode::WOTH.as_raw_mode() != 0 {
+        return Err(KeysError::Writable { path: path() });
+    }
+    Ok(bytes)
 }
 
 fn outer(root: &Root, files: &[PathBuf]) -> Vec<PathBuf> {
@@ -196,6 +213,28 @@ mod tests {
             openpgp(&root, &paths(&["/a"]), 1),
             Err(KeysError::OpenPgp { .. })
         ));
+    }
+
+    #[test]
+    fn a_key_that_everybody_can_replace_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (directory, root) = root(&[("a", KEY)]);
+        for (mode, is_trusted) in [(0o644, true), (0o664, true), (0o646, false), (0o602, false)] {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(directory.path().join("a"), permissions).expect("set");
+            for keys in [
+                minisign(&root, &paths(&["/a"]), 1),
+                usual(&root, &paths(&["/a"]), 1),
+            ] {
+                match keys {
+                    Ok(_) => assert!(is_trusted, "{mode:o}"),
+                    Err(error) => {
+                        assert!(!is_trusted, "{mode:o}");
+                        assert!(matches!(error, KeysError::Writable { .. }), "{error}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -139,6 +139,9 @@ impl RemoteError {
             Self::Keys(KeysError::NoneFound { .. }) => Some(
                 "put the publisher's .pub file there, or name it with `keys` in the definition (`X-Keys=`)",
             ),
+            Self::Keys(KeysError::Writable { .. }) => Some(
+                "see that it still is the publisher's key, then take that right away: `chmod o-w`",
+            ),
             Self::Keys(KeysError::TooFew { .. }) => Some(
                 "`threshold` (`X-Threshold=`) asks for more keys than `keys` (`X-Keys=`) names",
             ),
