@@ -90,6 +90,7 @@ pub fn definition(data: &[u8]) {
         host: &host,
         directory: None,
         transfer_source: None,
+        boot: sysupdate::definition::BootPaths::default(),
     };
     let names = ["app", "native"].map(|name| name.parse().expect("a name"));
     for name in [ComponentName::Default].iter().chain(&names) {

@@ -41,7 +41,7 @@ use signal_hook::iterator::Signals;
 use crate::compat::Os;
 use crate::definition::config::Config;
 use crate::definition::transfer::{BlobSource, Transfer, Verification};
-use crate::definition::{Component, ComponentName, DefinitionError, Loader, Suggestion};
+use crate::definition::{BootPaths, Component, ComponentName, DefinitionError, Loader, Suggestion};
 use crate::error::Error;
 use crate::event::{Event, Reporter as _, Severity, chain};
 use crate::fetch::{Cancel, Fetch};
@@ -341,6 +341,10 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         host: &host,
         directory: settings.definitions.as_deref(),
         transfer_source: settings.transfer_source.as_deref(),
+        boot: BootPaths {
+            esp: settings.esp.as_deref(),
+            xbootldr: settings.xbootldr.as_deref(),
+        },
     };
     let config = match Config::load(&root, &*narrator) {
         Ok(config) => config,

@@ -51,6 +51,10 @@ pub(super) struct Settings {
     pub(super) definitions: Option<PathBuf>,
     pub(super) root: Option<PathBuf>,
     pub(super) transfer_source: Option<PathBuf>,
+    /// `SYSTEMD_ESP_PATH`.
+    pub(super) esp: Option<PathBuf>,
+    /// `SYSTEMD_XBOOTLDR_PATH`.
+    pub(super) xbootldr: Option<PathBuf>,
     pub(super) instances_max: Option<u64>,
     pub(super) durability: Durability,
     pub(super) verification: Option<Verification>,
@@ -227,6 +231,8 @@ impl Settings {
                 .clone()
                 .filter(|path| !path.as_os_str().is_empty()),
             transfer_source: args.transfer_source.clone(),
+            esp: env::var_os("SYSTEMD_ESP_PATH").map(PathBuf::from),
+            xbootldr: env::var_os("SYSTEMD_XBOOTLDR_PATH").map(PathBuf::from),
             instances_max: args
                 .instances_max
                 .as_deref()

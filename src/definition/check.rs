@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::boot::{self, BootPaths};
 use super::draft::{Draft, End, PathSetting, RelativeTo, ResourceType};
 use super::error::DefinitionError;
 use super::search::DIRECTORIES;
@@ -13,6 +14,7 @@ use super::transfer::{
 };
 use super::value;
 use crate::event::{Event, Reporter, Severity};
+use crate::root::Root;
 
 /// What a draft is checked against.
 pub(super) struct Check<'a> {
@@ -24,6 +26,9 @@ pub(super) struct Check<'a> {
     pub(super) syntax: Syntax,
     /// `--transfer-source=`.
     pub(super) transfer_source: Option<&'a Path>,
+    /// What `PathRelativeTo=esp` and its like are looked for in.
+    pub(super) root: &'a Root,
+    pub(super) boot: BootPaths<'a>,
     pub(super) reporter: &'a dyn Reporter,
 }
 
@@ -321,10 +326,19 @@ impl Check<'_> {
             (RelativeTo::Explicit, Some(base)) => {
                 Ok(base.join(path.strip_prefix("/").unwrap_or(path)))
             }
-            (place, _) => Err(self.refuse(&format!(
-                "PathRelativeTo={} is not handled by this version",
-                place.word()
-            ))),
+            (RelativeTo::Explicit, None) => {
+                Err(self.refuse("PathRelativeTo=explicit needs --transfer-source="))
+            }
+            (RelativeTo::Esp, _) => self.below(boot::Place::Esp, path),
+            // compat: the original treats both alike, and says $BOOT of all three.
+            (RelativeTo::Xbootldr | RelativeTo::Boot, _) => self.below(boot::Place::Boot, path),
+        }
+    }
+
+    fn below(&self, place: boot::Place, path: &Path) -> Result<PathBuf, DefinitionError> {
+        match boot::find(self.root, self.boot, place) {
+            Ok(base) => Ok(base.join(path.strip_prefix("/").unwrap_or(path))),
+            Err(why) => Err(self.refuse(&why)),
         }
     }
 

@@ -8,6 +8,7 @@
 //! draft into a [`transfer::Transfer`] or a [`DefinitionError`].
 
 mod assign;
+mod boot;
 mod check;
 mod component;
 mod condition;
@@ -30,6 +31,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use boot::BootPaths;
 pub use component::{ComponentKey, ComponentName, ComponentNameError, ComponentSettings};
 pub use condition::Suggestion;
 pub use error::DefinitionError;
@@ -55,6 +57,8 @@ pub struct Loader<'a> {
     pub directory: Option<&'a Path>,
     /// `--transfer-source=`: what `PathRelativeTo=explicit` is relative to.
     pub transfer_source: Option<&'a Path>,
+    /// What `PathRelativeTo=esp` and its like are, where the environment says so.
+    pub boot: BootPaths<'a>,
 }
 
 /// All that is defined for one component.
@@ -150,6 +154,8 @@ impl Loader<'_> {
                 name,
                 path: &self.shown(&path),
                 host: self.host,
+                root: self.root,
+                boot: self.boot,
                 reporter,
             };
             transfers.push(file.load(&bytes, &mut settings)?);
@@ -240,6 +246,8 @@ impl Loader<'_> {
             },
             syntax: Syntax::Systemd,
             transfer_source: self.transfer_source,
+            root: self.root,
+            boot: self.boot,
             reporter: search.reporter,
         };
         check.transfer(draft, enabled)

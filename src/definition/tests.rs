@@ -95,6 +95,7 @@ impl World {
             host: &self.host,
             directory: None,
             transfer_source: None,
+            boot: crate::definition::BootPaths::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use ::toml::de::{DeTable, DeValue};
 
+use super::boot::BootPaths;
 use super::check::{Check, Syntax};
 use super::component::{self, ComponentSettings};
 use super::draft::{Draft, PathSetting, ResourceType};
@@ -19,6 +20,7 @@ use super::transfer::{Located, Origin, Transfer};
 use super::value;
 use crate::event::Reporter;
 use crate::host::Host;
+use crate::root::Root;
 
 /// A native file that is not read yet.
 pub(super) struct File<'a> {
@@ -27,6 +29,8 @@ pub(super) struct File<'a> {
     /// As shown in messages.
     pub(super) path: &'a Path,
     pub(super) host: &'a Host,
+    pub(super) root: &'a Root,
+    pub(super) boot: BootPaths<'a>,
     pub(super) reporter: &'a dyn Reporter,
 }
 
@@ -59,6 +63,8 @@ impl File<'_> {
             key_name: self.name,
             syntax: Syntax::Native,
             transfer_source: None,
+            root: self.root,
+            boot: self.boot,
             reporter: self.reporter,
         };
         check

@@ -304,6 +304,7 @@ fn definitions_in_the_readme_load_silently() {
             host: &host,
             directory: None,
             transfer_source: None,
+            boot: sysupdate::definition::BootPaths::default(),
         };
         let loaded = loader
             .load(&component.parse().expect("a name"), &place.heard)
@@ -377,6 +378,7 @@ impl Place {
             host: &host,
             directory: None,
             transfer_source: None,
+            boot: sysupdate::definition::BootPaths::default(),
         };
         let policy = Policy {
             keyring: Some(keyring),

@@ -274,3 +274,47 @@ fn an_update_cleans_up_when_it_is_told_to() {
     assert!(!host.path("srv/target/a_1.raw").exists());
     assert!(host.path("srv/target/z_2.raw").exists());
 }
+
+#[test]
+fn kernels_go_to_the_boot_partition_with_counters() {
+    let server = Server::new();
+    server.publish(&[("u_1.efi", "one"), ("u_2.efi", "two")]);
+    let mut host = Host::new();
+    host.write("esp/EFI/Linux/other", "mine");
+    host.set("SYSTEMD_ESP_PATH", "/esp");
+    for place in ["esp", "xbootldr", "boot"] {
+        host.write(
+            "etc/sysupdate.d/u.transfer",
+            &format!(
+                "[Transfer]\nVerify=no\n[Source]\nType=url-file\nPath={}/\nMatchPattern=u_@v.efi\n[Target]\n\
+                 Type=regular-file\nPath=/EFI/Linux\nPathRelativeTo={place}\n\
+                 MatchPattern=u_@v+@l-@d.efi u_@v+@l.efi u_@v.efi\nMode=0444\nTriesLeft=3\nTriesDone=0\nInstancesMax=2\n",
+                server.base
+            ),
+        );
+        host.run(&["--json=short", "list"])
+            .succeeds()
+            .prints(if place == "esp" {
+                "{\"current\":null,\"all\":[\"2\",\"1\"],\"appstreamUrls\":[]}\n"
+            } else {
+                "{\"current\":\"2\",\"all\":[\"2\",\"1\"],\"appstreamUrls\":[]}\n"
+            });
+        host.run(&["update"]).succeeds();
+        assert_eq!(
+            host.tree("esp/EFI/Linux"),
+            ["other 0644", "u_2+3-0.efi 0444"],
+            "{place}"
+        );
+    }
+    // What the boot loader counts is still the same version.
+    std::fs::rename(
+        host.path("esp/EFI/Linux/u_2+3-0.efi"),
+        host.path("esp/EFI/Linux/u_2+2-1.efi"),
+    )
+    .expect("renamed");
+    host.run(&["update"]).succeeds().says("No update needed.");
+    host.set("SYSTEMD_ESP_PATH", "/nope");
+    host.run(&["list"])
+        .fails()
+        .says("Failed to resolve $BOOT: \"/nope\": No such file or directory");
+}

@@ -125,13 +125,13 @@ static CELLS: [Cell; 9] = [
     },
     Cell {
         key: "triesDone",
-        title: Column::right("TRIES DONE"),
+        title: Column::right("TRIES-DONE"),
         value: |instance| instance.metadata.tries_done.map(Value::Number),
         text: plain,
     },
     Cell {
         key: "triesLeft",
-        title: Column::right("TRIES LEFT"),
+        title: Column::right("TRIES-LEFT"),
         value: |instance| instance.metadata.tries_left.map(Value::Number),
         text: plain,
     },

@@ -94,7 +94,7 @@ proptest! {
         let mut draft = Draft::default();
         let path = Path::new("x");
         let refused = assign::assign(&bytes, path, &keys::SCHEMA, &mut draft, &host, &world).err();
-        let file = toml::File { name: "x", path, host: &host, reporter: &world };
+        let file = toml::File { name: "x", path, host: &host, root: &Root::host(), boot: crate::definition::BootPaths::default(), reporter: &world };
         let native = file.load(&bytes, &mut ComponentSettings::default()).err();
         let refused = [refused, native, Config::parse(&bytes, path).err()];
         for error in refused.into_iter().flatten() {
@@ -138,6 +138,8 @@ fn large_files_are_read_to_their_end() {
         name: "x",
         path,
         host: &host,
+        root: &Root::host(),
+        boot: crate::definition::BootPaths::default(),
         reporter: &Log::default(),
     };
     for text in [

@@ -648,7 +648,7 @@ const CHECKS: &[(&str, &str)] = &[
     ),
     (
         "[Source]\nType=regular-file\nPath=/a\nMatchPattern=@v\n[Target]\nPath=/b\nPathRelativeTo=esp",
-        "PathRelativeTo=esp is not handled by this version",
+        "Failed to resolve $BOOT: Required key not available",
     ),
 ];
 
@@ -689,6 +689,7 @@ fn an_explicit_source_lies_below_the_transfer_source() {
     );
     let loader = Loader {
         transfer_source: Some(Path::new("/mnt/usb")),
+        boot: crate::definition::BootPaths::default(),
         ..world.loader()
     };
     let component = loader
