@@ -56,6 +56,9 @@ pub(crate) struct Args {
     /// Reboot when something was installed (with `update`)
     #[arg(long, overrides_with = "reboot")]
     pub(crate) reboot: bool,
+    /// Reboot when anything waits for it, within the window of config.toml (with `reboot`)
+    #[arg(long, overrides_with = "required")]
+    pub(crate) required: bool,
     /// Also remove what no transfer owns any more (with `update`)
     #[arg(long, value_name = "BOOL", overrides_with = "cleanup")]
     pub(crate) cleanup: Option<String>,
@@ -170,6 +173,7 @@ What happens, and what happened:
   apply FILE          Carry out a plan saved by `plan --json=short`, or refuse
   status              Show what is installed, linked, merged, held and bad
   history             Show what happened to the components
+  config              Show the global settings and where each comes from
 
 The operator's word:
   rollback [VERSION]  Go back to the previous version, or VERSION, at once

@@ -5,9 +5,11 @@ mod bakery;
 mod check;
 mod cleanup;
 mod components;
+mod config;
 mod features;
 mod history;
 mod list;
+mod metrics;
 mod network;
 mod os;
 mod output;
@@ -407,6 +409,7 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         context.complain(&error);
         Exit::Failure
     });
+    metrics::write(&context, verb);
     match signal() {
         Some(signal) if exit == Exit::Failure => Exit::Interrupted(signal),
         _ => exit,
@@ -435,6 +438,7 @@ fn perform(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
         Verb::History => history::run(context),
         Verb::Gate => os::gate(context, verb),
         Verb::Select => os::select(context, verb),
+        Verb::Config => config::run(context),
         Verb::Search(word) => bakery::search(context, word.as_deref()),
         Verb::Add(name) => bakery::add(context, verb, name),
         Verb::Remove(names) => bakery::remove(context, verb, names),

@@ -1,8 +1,10 @@
 //! `pending`: whether a newer OS is installed than the one that is booted. `reboot`: into it.
 
 use std::cmp::Ordering;
+use std::path::Path;
 
 use super::{Context, Exit};
+use crate::activate::REBOOT_REQUIRED;
 use crate::error::Error;
 use crate::plan::Reach;
 use crate::session::Requirement;
@@ -17,6 +19,9 @@ pub(super) fn run(context: &Context<'_>) -> Result<Exit, Error> {
 
 /// Reboots when that makes a difference.
 pub(super) fn reboot(context: &Context<'_>) -> Result<Exit, Error> {
+    if context.settings.required {
+        return when_required(context);
+    }
     match compare(context)? {
         None => return Ok(Exit::Failure),
         Some(Ordering::Greater) => now(context)?,
@@ -24,6 +29,31 @@ pub(super) fn reboot(context: &Context<'_>) -> Result<Exit, Error> {
     }
     Ok(Exit::Success)
 }
+
+/// Reboots when something asked for it (`mode = "reboot"`, or whoever else has written the note), while the window is open.
+fn when_required(context: &Context<'_>) -> Result<Exit, Error> {
+    let Ok(note) = context.root.read(Path::new(REBOOT_REQUIRED), NOTE_LIMIT) else {
+        context.say("Nothing waits for a reboot.");
+        return Ok(Exit::Success);
+    };
+    for line in String::from_utf8_lossy(&note).lines() {
+        context.say(line);
+    }
+    let window = context.config.reboot.window.as_ref();
+    let moment = super::present().to_zoned(jiff::tz::TimeZone::system());
+    if let Some(window) = window.filter(|window| !window.value.contains(&moment)) {
+        context.say(&format!(
+            "Not rebooting now: the window is {} ({}).",
+            window.value, window.origin
+        ));
+        return Ok(Exit::Success);
+    }
+    self::now(context)?;
+    Ok(Exit::Success)
+}
+
+/// The largest note, in bytes.
+const NOTE_LIMIT: u64 = 1024 * 1024;
 
 /// Reboots after an installation, if what was installed is newer than what is booted (`update --reboot`).
 pub(super) fn after_update(context: &Context<'_>, installed: &Version) -> Result<(), Error> {

@@ -40,6 +40,8 @@ pub(super) struct Settings {
     pub(super) features: FeatureSelection,
     /// `--reboot`: after an installation.
     pub(super) reboot: bool,
+    /// `--required`: reboot for whatever waits for it.
+    pub(super) required: bool,
     /// `--cleanup=`.
     pub(super) cleanup: Option<bool>,
     /// What `search`, `add` and `remove` are told.
@@ -218,6 +220,7 @@ impl Settings {
             selection,
             features: features(args),
             reboot: args.reboot,
+            required: args.required,
             cleanup: boolean("--cleanup=", args.cleanup.as_deref())?,
             bakery: BakeryRequest::of(args),
             all_credentials: all_credentials(),
@@ -240,16 +243,8 @@ impl Settings {
                 .transpose()?,
             durability,
             verification,
-            reach: if args.offline {
-                Reach::Offline
-            } else {
-                Reach::Online
-            },
-            activation: if args.no_activate {
-                ActivationRequest::Unwanted
-            } else {
-                ActivationRequest::Wanted
-            },
+            reach: reach(args),
+            activation: activation(args),
             patience: args
                 .wait
                 .as_deref()
@@ -285,6 +280,22 @@ impl Settings {
             command: args.words.join(" "),
             user: user(),
         })
+    }
+}
+
+fn reach(args: &Args) -> Reach {
+    if args.offline {
+        Reach::Offline
+    } else {
+        Reach::Online
+    }
+}
+
+fn activation(args: &Args) -> ActivationRequest {
+    if args.no_activate {
+        ActivationRequest::Unwanted
+    } else {
+        ActivationRequest::Wanted
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) enum Verb {
     Apply(String),
     Gate,
     Select,
+    Config,
     Search(Option<String>),
     Add(String),
     Remove(Vec<String>),
@@ -68,7 +69,7 @@ impl Switch {
 }
 
 /// Every verb, for those who mistype one.
-const VERBS: [&str; 28] = [
+const VERBS: [&str; 29] = [
     "list",
     "check-new",
     "update",
@@ -94,12 +95,31 @@ const VERBS: [&str; 28] = [
     "apply",
     "gate",
     "select",
+    "config",
     "search",
     "add",
     "remove",
 ];
 
 impl Verb {
+    /// Whether it may change what is installed, or what is on record of it.
+    pub(super) fn changes(&self) -> bool {
+        matches!(
+            self,
+            Self::Update(_)
+                | Self::Apply(_)
+                | Self::Rollback(_)
+                | Self::Hold
+                | Self::Unhold
+                | Self::Activate
+                | Self::Settle
+                | Self::Select
+                | Self::Vacuum
+                | Self::Add(_)
+                | Self::Remove(_)
+        )
+    }
+
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Cleanup => "cleanup",
@@ -124,6 +144,7 @@ impl Verb {
             Self::Apply(_) => "apply",
             Self::Gate => "gate",
             Self::Select => "select",
+            Self::Config => "config",
             Self::Search(_) => "search",
             Self::Add(_) => "add",
             Self::Remove(_) => "remove",
@@ -176,6 +197,7 @@ pub(super) fn parse(words: &[String]) -> Result<Verb, UsageError> {
         "plan" => optional().map(Verb::Plan),
         "gate" => alone(Verb::Gate),
         "select" => alone(Verb::Select),
+        "config" => alone(Verb::Config),
         "search" => optional().map(Verb::Search),
         "add" => match arguments {
             [name] => Ok(Verb::Add(name.clone())),
@@ -266,6 +288,7 @@ fn bakery_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
     let is_remove = matches!(verb, Verb::Remove(_));
     let looks = matches!(verb, Verb::Search(_) | Verb::List(_)) || is_add;
     let refused = [
+        ("--required", settings.required && *verb != Verb::Reboot),
         ("--from=", bakery.from.is_some() && !looks),
         ("--restart=", !bakery.restart.is_empty() && !is_add),
         ("--mode=", bakery.mode.is_some() && !is_add),

@@ -15,6 +15,7 @@ use super::search::{self, DIRECTORIES, Kind, Search};
 use super::toml::{Entry, Text, entries};
 use super::transfer::{Located, Origin};
 use super::value;
+use super::window::Window;
 use crate::event::Reporter;
 use crate::root::Root;
 
@@ -25,8 +26,26 @@ pub struct Config {
     pub network: Network,
     /// `[compat]`.
     pub compat: Compat,
+    /// `[metrics]`.
+    pub metrics: Metrics,
+    /// `[reboot]`.
+    pub reboot: Reboot,
     /// `[bakeries]`: names and the URLs they stand for, in the order of the file.
     pub bakeries: Vec<Located<Bakery>>,
+}
+
+/// What monitoring reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// The text file for the Prometheus node exporter.
+    pub textfile: Option<Located<PathBuf>>,
+}
+
+/// When this host may be rebooted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reboot {
+    /// The window of the week, in local time.
+    pub window: Option<Located<Window>>,
 }
 
 /// A place that offers extensions.
@@ -271,6 +290,25 @@ const KEYS: &[Key] = &[
         Ok(())
     }),
     Key {
+        table: "metrics",
+        name: "textfile",
+        set: |config, setting| {
+            config.metrics.textfile = Some(setting.path()?);
+            Ok(())
+        },
+    },
+    Key {
+        table: "reboot",
+        name: "window",
+        set: |config, setting| {
+            let window = setting.text("a window, as \"Mon..Fri 02:00-04:00\"", |text| {
+                text.parse().ok()
+            })?;
+            config.reboot.window = Some(window);
+            Ok(())
+        },
+    },
+    Key {
         table: "compat",
         name: "peek",
         set: |config, setting| {
@@ -428,6 +466,12 @@ jobs = 4
 "https://a" = "file:///srv/a"
 [compat]
 peek = true
+[metrics]
+textfile = "/var/lib/node/sysupdate.prom"
+[reboot]
+window = "Sat 02:00-04:00"
+[bakeries]
+own = "https://images.internal/sysext"
 "#,
         )
         .expect("it is right");
@@ -461,7 +505,14 @@ peek = true
             .collect();
         assert_eq!(origins, [17, 18]);
         assert_eq!(config.compat.peek.map(|peek| peek.value), Some(true));
-        assert_eq!(KEYS.len(), 15, "a new key belongs into this test");
+        assert_eq!(
+            config.metrics.textfile.expect("set").value,
+            Path::new("/var/lib/node/sysupdate.prom")
+        );
+        let window = config.reboot.window.expect("set").value;
+        assert_eq!(window.to_string(), "Sat 02:00-04:00");
+        assert_eq!(config.bakeries[0].value.name, "own");
+        assert_eq!(KEYS.len(), 17, "a new key belongs into this test");
     }
 
     #[test]

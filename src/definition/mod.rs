@@ -25,6 +25,7 @@ mod search;
 mod toml;
 pub mod transfer;
 pub(crate) mod value;
+pub mod window;
 mod words;
 
 use std::collections::BTreeSet;

@@ -20,6 +20,7 @@ pub mod history;
 mod journal;
 pub mod lock;
 pub mod marks;
+pub mod metrics;
 mod origin;
 pub mod owed;
 mod partial;

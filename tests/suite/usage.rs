@@ -213,6 +213,7 @@ fn help_and_version_are_printed_and_nothing_else_is_done() {
                 "apply",
                 "status",
                 "history",
+                "config",
                 "rollback",
                 "hold",
                 "unhold",
