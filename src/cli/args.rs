@@ -192,6 +192,8 @@ At boots and before them:
   select              Early: link the installed versions that fit this OS
   settle              Late: end the trial that a boot or a crash left open
 
+  generate man|bash|zsh|fish  Print a man page or a completion for a shell
+
 Options:
 {options}
 

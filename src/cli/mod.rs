@@ -7,6 +7,7 @@ mod cleanup;
 mod components;
 mod config;
 mod features;
+mod generate;
 mod history;
 mod list;
 mod metrics;
@@ -439,6 +440,7 @@ fn perform(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
         Verb::Gate => os::gate(context, verb),
         Verb::Select => os::select(context, verb),
         Verb::Config => config::run(context),
+        Verb::Generate(product) => generate::run(context, *product),
         Verb::Search(word) => bakery::search(context, word.as_deref()),
         Verb::Add(name) => bakery::add(context, verb, name),
         Verb::Remove(names) => bakery::remove(context, verb, names),

@@ -1,6 +1,7 @@
 //! The verbs: their words, their arguments, and with which options they make sense.
 
 use super::UsageError;
+use super::generate::Product;
 use super::os;
 use super::settings::{FeatureSelection, Selection, Settings};
 use crate::definition::ComponentName;
@@ -32,6 +33,7 @@ pub(super) enum Verb {
     Gate,
     Select,
     Config,
+    Generate(Product),
     Search(Option<String>),
     Add(String),
     Remove(Vec<String>),
@@ -68,37 +70,193 @@ impl Switch {
     }
 }
 
-/// Every verb, for those who mistype one.
-const VERBS: [&str; 29] = [
-    "list",
-    "check-new",
-    "update",
-    "acquire",
-    "vacuum",
-    "cleanup",
-    "pending",
-    "reboot",
-    "components",
-    "features",
-    "enable-feature",
-    "disable-feature",
-    "enable-component",
-    "disable-component",
-    "status",
-    "rollback",
-    "hold",
-    "unhold",
-    "activate",
-    "settle",
-    "history",
-    "plan",
-    "apply",
-    "gate",
-    "select",
-    "config",
-    "search",
-    "add",
-    "remove",
+/// What can be completed after a verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Completion {
+    Nothing,
+    Components,
+    Features,
+    Versions,
+    Files,
+}
+
+/// Every verb: its arguments, what completes them, and what it does, in a line.
+pub(super) const ARGUMENTS: [(&str, &str, Completion, &str); 30] = [
+    (
+        "list",
+        "[VERSION]",
+        Completion::Versions,
+        "Show installed and available versions, or one in full",
+    ),
+    (
+        "check-new",
+        "",
+        Completion::Nothing,
+        "Print the version that `update` would install; exit 1 if none",
+    ),
+    (
+        "update",
+        "[VERSION]",
+        Completion::Versions,
+        "Install the newest version that fits, or VERSION, now",
+    ),
+    (
+        "acquire",
+        "[VERSION]",
+        Completion::Versions,
+        "Download and verify it only; `update --offline` installs it",
+    ),
+    (
+        "vacuum",
+        "",
+        Completion::Nothing,
+        "Remove old versions and leftovers",
+    ),
+    (
+        "cleanup",
+        "",
+        Completion::Nothing,
+        "Remove what was installed and no transfer owns any more",
+    ),
+    (
+        "pending",
+        "",
+        Completion::Nothing,
+        "Tell whether a newer OS version is installed than booted",
+    ),
+    (
+        "reboot",
+        "",
+        Completion::Nothing,
+        "Reboot if so; with --required, whenever something waits for it",
+    ),
+    ("components", "", Completion::Nothing, "Show the components"),
+    (
+        "features",
+        "[ID]",
+        Completion::Features,
+        "Show the optional features, or one in full",
+    ),
+    (
+        "enable-feature",
+        "ID...",
+        Completion::Features,
+        "Switch features on",
+    ),
+    (
+        "disable-feature",
+        "ID...",
+        Completion::Features,
+        "Switch features off",
+    ),
+    (
+        "enable-component",
+        "NAME...",
+        Completion::Components,
+        "Switch components on",
+    ),
+    (
+        "disable-component",
+        "NAME...",
+        Completion::Components,
+        "Switch components off",
+    ),
+    (
+        "status",
+        "",
+        Completion::Nothing,
+        "Show what is installed, linked, merged, held and bad",
+    ),
+    (
+        "rollback",
+        "[VERSION]",
+        Completion::Versions,
+        "Go back to the previous version, or VERSION, at once",
+    ),
+    (
+        "hold",
+        "",
+        Completion::Nothing,
+        "Install nothing newer until `unhold`",
+    ),
+    (
+        "unhold",
+        "",
+        Completion::Nothing,
+        "Let newer versions come, and forget which were bad",
+    ),
+    (
+        "activate",
+        "",
+        Completion::Nothing,
+        "Let what waits for the next boot take effect now",
+    ),
+    (
+        "settle",
+        "",
+        Completion::Nothing,
+        "Late at a boot: end the trial that it or a crash left open",
+    ),
+    (
+        "history",
+        "",
+        Completion::Nothing,
+        "Show what happened to the components",
+    ),
+    (
+        "plan",
+        "[VERSION]",
+        Completion::Versions,
+        "Show what `update` would do, and why not otherwise",
+    ),
+    (
+        "apply",
+        "FILE",
+        Completion::Files,
+        "Carry out a plan saved by `plan --json=short`, or refuse",
+    ),
+    (
+        "gate",
+        "",
+        Completion::Nothing,
+        "Acquire what the next OS needs; fail while something is missing",
+    ),
+    (
+        "select",
+        "",
+        Completion::Nothing,
+        "Early at a boot: link the installed versions that fit this OS",
+    ),
+    (
+        "config",
+        "",
+        Completion::Nothing,
+        "Show the global settings and where each comes from",
+    ),
+    (
+        "search",
+        "[WORD]",
+        Completion::Nothing,
+        "Show what a bakery offers for this machine",
+    ),
+    (
+        "add",
+        "NAME[@RANGE]",
+        Completion::Nothing,
+        "Define an extension of a bakery and install its newest version",
+    ),
+    (
+        "remove",
+        "NAME...",
+        Completion::Components,
+        "Take extensions away, with their definitions and images",
+    ),
+    (
+        "generate",
+        "man|bash|zsh|fish",
+        Completion::Nothing,
+        "Print a man page or a completion for a shell",
+    ),
 ];
 
 impl Verb {
@@ -145,6 +303,7 @@ impl Verb {
             Self::Gate => "gate",
             Self::Select => "select",
             Self::Config => "config",
+            Self::Generate(_) => "generate",
             Self::Search(_) => "search",
             Self::Add(_) => "add",
             Self::Remove(_) => "remove",
@@ -198,6 +357,7 @@ pub(super) fn parse(words: &[String]) -> Result<Verb, UsageError> {
         "gate" => alone(Verb::Gate),
         "select" => alone(Verb::Select),
         "config" => alone(Verb::Config),
+        "generate" => Product::parse(arguments).map(Verb::Generate),
         "search" => optional().map(Verb::Search),
         "add" => match arguments {
             [name] => Ok(Verb::Add(name.clone())),
@@ -225,7 +385,8 @@ pub(super) fn parse(words: &[String]) -> Result<Verb, UsageError> {
 
 fn unknown_verb(name: &str) -> UsageError {
     let text = format!("Unknown command verb '{name}'.");
-    UsageError::new(match nearest(name, VERBS) {
+    let verbs = ARGUMENTS.iter().map(|(verb, ..)| *verb);
+    UsageError::new(match nearest(name, verbs) {
         Some(near) => format!("{text}\nhint: did you mean '{near}'?"),
         None => format!("{text}\nhint: `sysupdate --help` lists the commands"),
     })

@@ -422,6 +422,13 @@ pub fn quoted_words(text: &str) -> Option<Vec<String>> {
     words::quoted(text).ok()
 }
 
+/// The names of all settings of a native definition, without their tables.
+#[must_use]
+pub fn native_settings() -> Vec<&'static str> {
+    let keys = keys::SCHEMA.keys.iter();
+    keys.flat_map(|key| key.toml.iter().copied()).collect()
+}
+
 /// Drops what a mere listing of names has to say: reading the component says it again.
 struct Silent;
 

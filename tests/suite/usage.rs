@@ -224,6 +224,7 @@ fn help_and_version_are_printed_and_nothing_else_is_done() {
                 "gate",
                 "select",
                 "settle",
+                "generate",
             ],
             "{}",
             run.stdout
@@ -391,4 +392,31 @@ fn a_local_source_is_not_called_unsigned() {
         .keeps_quiet_about("unsigned");
     let status = host.run(&["--json=short", "status"]).succeeds().json();
     assert_eq!(status[0]["verification"], "local");
+}
+
+#[test]
+fn pages_and_completions_are_printed_and_ask_the_live_state() {
+    let server = Server::new();
+    server.publish(&[("app_1.raw", "one")]);
+    let host = Host::with_app(&server);
+    host.update();
+    host.write("etc/sysupdate.d/extra.feature", "[Feature]\n");
+    host.write("etc/sysupdate.other.d/x", "");
+    for (arguments, text) in [
+        (&["generate", "man"][..], ".TH SYSUPDATE 8"),
+        (&["generate", "man", "5"], ".TH SYSUPDATE.TOML 5"),
+        (&["generate", "bash"], "complete -F _sysupdate sysupdate"),
+        (&["generate", "zsh"], "#compdef sysupdate"),
+        (&["generate", "fish"], "complete -c sysupdate"),
+        (&["generate", "words", "components"], "other\n"),
+        (&["generate", "words", "features"], "extra\n"),
+        (&["generate", "words", "versions"], "1\n"),
+    ] {
+        let run = host.run(arguments).succeeds();
+        assert!(run.stdout.contains(text), "{arguments:?}: {run:?}");
+        assert_eq!(run.stderr, "", "{arguments:?}");
+    }
+    host.run(&["generate", "csh"])
+        .fails()
+        .says("generate: one of man, man 5, bash, zsh, fish is needed.");
 }
