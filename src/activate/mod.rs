@@ -112,6 +112,14 @@ pub fn ask(program: &str, arguments: &[&str]) -> std::io::Result<CommandOutcome>
     })
 }
 
+/// Asks the kernel for a free loop device, without taking it.
+///
+/// # Errors
+/// When it has none to give.
+pub fn loop_device() -> std::io::Result<()> {
+    loops::ask()
+}
+
 /// How long a program may take for an answer.
 const ASK_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 

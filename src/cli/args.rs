@@ -59,6 +59,12 @@ pub(crate) struct Args {
     /// Reboot when anything waits for it, within the window of config.toml (with `reboot`)
     #[arg(long, overrides_with = "required")]
     pub(crate) required: bool,
+    /// Repair what is safe to repair (with `doctor`)
+    #[arg(long, overrides_with = "fix")]
+    pub(crate) fix: bool,
+    /// Ask the sources as well (with `doctor`)
+    #[arg(long, overrides_with = "online")]
+    pub(crate) online: bool,
     /// Also remove what no transfer owns any more (with `update`)
     #[arg(long, value_name = "BOOL", overrides_with = "cleanup")]
     pub(crate) cleanup: Option<String>,
@@ -174,6 +180,7 @@ What happens, and what happened:
   status              Show what is installed, linked, merged, held and bad
   history             Show what happened to the components
   config              Show the global settings and where each comes from
+  doctor              Look for what is wrong, or about to be
 
 The operator's word:
   rollback [VERSION]  Go back to the previous version, or VERSION, at once

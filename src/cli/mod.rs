@@ -6,6 +6,7 @@ mod check;
 mod cleanup;
 mod components;
 mod config;
+mod doctor;
 mod features;
 mod generate;
 mod history;
@@ -440,6 +441,7 @@ fn perform(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
         Verb::Gate => os::gate(context, verb),
         Verb::Select => os::select(context, verb),
         Verb::Config => config::run(context),
+        Verb::Doctor => doctor::run(context, verb),
         Verb::Generate(product) => generate::run(context, *product),
         Verb::Search(word) => bakery::search(context, word.as_deref()),
         Verb::Add(name) => bakery::add(context, verb, name),

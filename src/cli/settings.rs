@@ -35,11 +35,19 @@ pub(super) const JOBS: usize = 8;
 
 /// What a run was asked for, apart from the verb.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of a command line are booleans"
+)]
 pub(super) struct Settings {
     pub(super) selection: Selection,
     pub(super) features: FeatureSelection,
     /// `--reboot`: after an installation.
     pub(super) reboot: bool,
+    /// `--fix`: `doctor` repairs.
+    pub(super) fix: bool,
+    /// `--online`: `doctor` asks the sources.
+    pub(super) online: bool,
     /// `--required`: reboot for whatever waits for it.
     pub(super) required: bool,
     /// `--cleanup=`.
@@ -220,6 +228,8 @@ impl Settings {
             selection,
             features: features(args),
             reboot: args.reboot,
+            fix: args.fix,
+            online: args.online,
             required: args.required,
             cleanup: boolean("--cleanup=", args.cleanup.as_deref())?,
             bakery: BakeryRequest::of(args),

@@ -33,6 +33,7 @@ pub(super) enum Verb {
     Gate,
     Select,
     Config,
+    Doctor,
     Generate(Product),
     Search(Option<String>),
     Add(String),
@@ -81,7 +82,7 @@ pub(super) enum Completion {
 }
 
 /// Every verb: its arguments, what completes them, and what it does, in a line.
-pub(super) const ARGUMENTS: [(&str, &str, Completion, &str); 30] = [
+pub(super) const ARGUMENTS: [(&str, &str, Completion, &str); 31] = [
     (
         "list",
         "[VERSION]",
@@ -234,6 +235,12 @@ pub(super) const ARGUMENTS: [(&str, &str, Completion, &str); 30] = [
         "Show the global settings and where each comes from",
     ),
     (
+        "doctor",
+        "",
+        Completion::Nothing,
+        "Look for what is wrong, or about to be; --fix repairs what is safe",
+    ),
+    (
         "search",
         "[WORD]",
         Completion::Nothing,
@@ -303,6 +310,7 @@ impl Verb {
             Self::Gate => "gate",
             Self::Select => "select",
             Self::Config => "config",
+            Self::Doctor => "doctor",
             Self::Generate(_) => "generate",
             Self::Search(_) => "search",
             Self::Add(_) => "add",
@@ -357,6 +365,7 @@ pub(super) fn parse(words: &[String]) -> Result<Verb, UsageError> {
         "gate" => alone(Verb::Gate),
         "select" => alone(Verb::Select),
         "config" => alone(Verb::Config),
+        "doctor" => alone(Verb::Doctor),
         "generate" => Product::parse(arguments).map(Verb::Generate),
         "search" => optional().map(Verb::Search),
         "add" => match arguments {
@@ -449,6 +458,8 @@ fn bakery_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
     let is_remove = matches!(verb, Verb::Remove(_));
     let looks = matches!(verb, Verb::Search(_) | Verb::List(_)) || is_add;
     let refused = [
+        ("--fix", settings.fix && *verb != Verb::Doctor),
+        ("--online", settings.online && *verb != Verb::Doctor),
         ("--required", settings.required && *verb != Verb::Reboot),
         ("--from=", bakery.from.is_some() && !looks),
         ("--restart=", !bakery.restart.is_empty() && !is_add),

@@ -202,6 +202,14 @@ pub(super) fn available(volume: &rustix::fs::StatVfs) -> u64 {
     }
 }
 
+/// Bytes that can still be written below a directory; `None` when that cannot be told.
+#[must_use]
+pub fn free_at(root: &Root, directory: &Path) -> Option<u64> {
+    let opened = root.directory(directory).ok()?;
+    let volume = rustix::fs::fstatvfs(&opened).ok()?;
+    Some(available(&volume))
+}
+
 /// Bytes that can still be written to the file system of an open file, less the reserve.
 pub(super) fn free_beside(file: &std::fs::File) -> io::Result<u64> {
     let free = available(&rustix::fs::fstatvfs(file)?);

@@ -7,6 +7,7 @@ mod components;
 mod config;
 mod conflicts;
 mod connections;
+mod doctor;
 mod examples;
 mod extension;
 mod faults;

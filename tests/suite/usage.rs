@@ -214,6 +214,7 @@ fn help_and_version_are_printed_and_nothing_else_is_done() {
                 "status",
                 "history",
                 "config",
+                "doctor",
                 "rollback",
                 "hold",
                 "unhold",
