@@ -689,7 +689,7 @@ fn stale_links(newest: &UpdateSet<'_>, transfers: &[(&Transfer, &Inventory)]) ->
     let stale = |index: &usize| {
         let (_, inventory) = transfers[*index];
         match inventory.link.as_ref().map(|link| &link.state) {
-            None => false,
+            None | Some(LinkState::Masked) => false,
             Some(LinkState::To(destination)) => !holds(&newest.parts[*index], destination),
             Some(LinkState::Missing | LinkState::Dangling | LinkState::Occupied) => true,
         }

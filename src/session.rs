@@ -274,11 +274,13 @@ impl Session<'_> {
             .filter(|offered| !changed.contains_key(&offered.metadata.version))
             .collect();
         distrust(&mut installed, &unchanged, transfer.verification);
+        let link = link::examine(self.root, target)?;
         Ok(Inventory {
             available,
             changed,
             installed,
-            link: link::examine(self.root, target)?,
+            // A masked one takes no part: nothing that it led to would be seen.
+            link: link.filter(|link| link.state != LinkState::Masked),
         })
     }
 

@@ -15,8 +15,8 @@ use crate::activate::system::SystemManager as _;
 use crate::definition::ComponentName;
 use crate::error::Error;
 use crate::extension::ExtensionKind;
-use crate::inventory::link::{Link, LinkState};
-use crate::plan::Reach;
+use crate::inventory::link::{self, Link, LinkState};
+use crate::plan::{Reach, target};
 use crate::resolve::{MarkKind, Resolution, UpdateSet};
 use crate::session::{Requirement, SessionError};
 use crate::trial::TrialError;
@@ -246,14 +246,17 @@ fn row(context: &Context<'_>, name: &ComponentName, system: &System) -> Result<R
 fn links(context: &Context<'_>, resolution: &Resolution<'_>) -> Vec<LinkView> {
     let outer = |path: &Path| context.root.outer(path).display().to_string();
     let mut views = Vec::new();
-    for (index, (_, inventory)) in resolution.transfers.iter().enumerate() {
-        let Some(link) = &inventory.link else {
+    for (index, (transfer, inventory)) in resolution.transfers.iter().enumerate() {
+        // A masked link takes no part in anything else.
+        let masked = || link::examine(context.root, target(transfer)).ok().flatten();
+        let Some(link) = inventory.link.clone().or_else(masked) else {
             continue;
         };
         let (target, state) = match &link.state {
             LinkState::Missing => (None, "missing"),
             LinkState::Dangling => (None, "dangling"),
             LinkState::Occupied => (None, "occupied"),
+            LinkState::Masked => (None, "masked"),
             LinkState::To(path) if resolution.stale_links.contains(&index) => {
                 (Some(outer(path)), "stale")
             }

@@ -135,6 +135,14 @@ fn point(
         Some(LinkState::To(destination)) if destination == path => {
             return Ok(Some((place, Pointing::Right)));
         }
+        // Nobody looks through it, and it is not ours to say that somebody should again.
+        Some(LinkState::Masked) => {
+            executor.say(format!(
+                "'{}' is masked (a link to /dev/null) and stays so.",
+                root.outer(&place).display()
+            ));
+            return Ok(None);
+        }
         Some(LinkState::Occupied) => {
             return Err(SwitchError::Occupied {
                 path: root.outer(&place),

@@ -26,6 +26,8 @@ pub enum LinkState {
     To(PathBuf),
     /// Something that is no symlink.
     Occupied,
+    /// A link to `/dev/null`: somebody has switched the artifact off, as one masks a unit.
+    Masked,
 }
 
 /// The link's place could not be examined.
@@ -65,6 +67,7 @@ pub fn examine(root: &Root, target: &FileTarget) -> Result<Option<Link>, LinkErr
         Err(error) if absent(&error) => LinkState::Missing,
         Err(error) => return Err(failed(error)),
         Ok(None) => LinkState::Occupied,
+        Ok(Some(text)) if text == Path::new("/dev/null") => LinkState::Masked,
         Ok(Some(_)) => match root.canonicalize(&path) {
             Ok(destination) => LinkState::To(destination),
             Err(error)

@@ -165,3 +165,33 @@ fn a_server_that_goes_back_takes_nobody_with_it() {
         "  VERSION INSTALLED AVAILABLE ASSESSMENT\n● 2           ✓               current\n",
     );
 }
+
+#[test]
+fn a_link_to_dev_null_means_that_nobody_wants_it_and_is_left_alone() {
+    let server = Server::new();
+    server.publish(&[("app_1.raw", "one")]);
+    let host = Host::with_app(&server);
+    host.update();
+    host.remove("srv/target/app.raw");
+    host.link("srv/target/app.raw", "/dev/null");
+    server.publish(&[("app_1.raw", "one"), ("app_2.raw", "two")]);
+    host.run(&["update"])
+        .succeeds()
+        .says("'ROOT/srv/target/app.raw' is masked (a link to /dev/null) and stays so.");
+    let masked = ["app.raw -> /dev/null", "app_1.raw 0644", "app_2.raw 0644"];
+    assert_eq!(host.tree("srv/target"), masked);
+    host.run(&["update"]).succeeds().says("No update needed.");
+    let status = host.run(&["--json=short", "status"]).succeeds().json();
+    assert_eq!(status[0]["links"][0]["state"], "masked", "{status}");
+    host.run(&["vacuum"]).succeeds();
+    assert_eq!(host.tree("srv/target"), masked);
+    let doctor = host.run(&["doctor"]).succeeds();
+    assert!(
+        doctor.stdout.contains("masked by a link to /dev/null"),
+        "{doctor:?}"
+    );
+    // Taken away, the next run links again.
+    host.remove("srv/target/app.raw");
+    host.run(&["update"]).succeeds();
+    assert_eq!(host.read("srv/target/app.raw"), "two");
+}

@@ -118,6 +118,11 @@ pub(in super::super) fn add(
 
 /// The component, which must be new.
 fn component(context: &Context<'_>, name: &str) -> Result<ComponentName, Error> {
+    if ["flatcar-", "oem-"].iter().any(|own| name.starts_with(own)) {
+        return Err(Error::Request(format!(
+            "'{name}' is not added: names that begin with flatcar- or oem- belong to the operating system."
+        )));
+    }
     let plain = |sign: char| sign.is_ascii_alphanumeric() || "._+-".contains(sign);
     let parsed: Result<ComponentName, _> = name.parse();
     let component = match parsed {

@@ -48,6 +48,12 @@ pub(super) fn look(
                     "something that is no symlink stands where the current symlink belongs",
                     "move it away; the next update makes the link",
                 )),
+                LinkState::Masked => findings.push(Finding::new(
+                    Severity::Note,
+                    place,
+                    "masked by a link to /dev/null: what is installed is not seen",
+                    "remove the link to let it be seen again",
+                )),
                 LinkState::To(_) | LinkState::Missing => {}
             }
         }
