@@ -32,6 +32,7 @@
 //! specifier                                                  %-expansion                       (pure)
 //! host                                                       os-release, machine-id, architecture
 //! root                                                       the directory that all paths lie beneath
+//! gpt                                                        partition tables and types        (pure)
 //! version  metadata  pattern  event  extension               values                            (pure)
 //! ```
 //!
@@ -56,6 +57,7 @@ pub mod error;
 pub mod event;
 pub mod extension;
 pub mod fetch;
+pub mod gpt;
 pub mod host;
 pub mod image;
 pub mod install;

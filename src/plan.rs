@@ -4,17 +4,17 @@
 
 pub mod document;
 mod removal;
+mod step;
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::definition::transfer::{BlobSource, FileTarget, Overrides, Route, Transfer};
-use crate::inventory::{Instance, Inventory, Location, State};
+use crate::definition::transfer::Transfer;
+use crate::gpt::types::PartitionType;
+use crate::inventory::{Instance, Inventory, State};
 use crate::metadata::Metadata;
 use crate::pattern::RenderError;
 use crate::resolve::{Exclusion, Resolution, UpdateSet};
-use crate::storage::atomic::TEMPORARY_PREFIX;
 use crate::version::Version;
 
 use removal::leftovers;
@@ -89,6 +89,8 @@ pub struct Plan<'a> {
     pub notices: Vec<String>,
     /// One step per enabled transfer, in order.
     pub steps: Vec<Step<'a>>,
+    /// What goes before, because there is no other partition for the new version.
+    pub evictions: Vec<Removal<'a>>,
     /// What goes after the new version stands.
     pub removals: Vec<Removal<'a>>,
     /// Whether an earlier run left the version unfinished.
@@ -125,8 +127,34 @@ pub struct Step<'a> {
     pub transfer: &'a Transfer,
     /// Where the version will stand: an inner path.
     pub path: PathBuf,
+    /// The partition behind that path, if it is one.
+    pub slot: Option<SlotStep>,
     /// How it comes there.
     pub action: Action<'a>,
+}
+
+impl Step<'_> {
+    /// Whether what is installed must not be changed any more (`ReadOnly=`, `@r`).
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        let by_name = match &self.action {
+            Action::Acquire { metadata, .. } => metadata.read_only,
+            Action::Keep | Action::Install(_) => None,
+        };
+        let overrides = self.transfer.target().overrides;
+        overrides.read_only.or(by_name) == Some(true)
+    }
+}
+
+/// A partition, and what it will be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotStep {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Its size, in bytes.
+    pub size: u64,
+    /// Its label.
+    pub label: String,
 }
 
 /// How a version comes to stand in its place.
@@ -184,6 +212,25 @@ pub enum PlanError {
     /// Nothing waits for a boot.
     #[error("nothing is staged")]
     NothingStaged,
+    /// A disk has no two partitions that take turns.
+    #[error(
+        "Partition table has less than two partition slots of the right type {kind} and matching the expected pattern \
+         '{pattern}', refusing."
+    )]
+    FewSlots {
+        /// The type.
+        kind: PartitionType,
+        /// The first pattern.
+        pattern: String,
+    },
+    /// Every partition holds something that must stay, or is too small.
+    #[error("No available partition of a suitable size found. (transfer '{transfer}': {reason})")]
+    NoSlot {
+        /// The transfer.
+        transfer: String,
+        /// What is with those there are.
+        reason: String,
+    },
     /// Two transfers want the same place.
     #[error("transfers '{first}' and '{second}' both want '{}'", path.display())]
     Conflict {
@@ -232,6 +279,13 @@ impl PlanError {
             }
             Self::Conflict { .. } => Some(
                 "give them different `MatchPattern=`, `Path=` or `CurrentSymlink=` in [Target]",
+            ),
+            Self::FewSlots { .. } => Some(
+                "one partition holds the version that runs, another takes the new one: make a second one (labelled \
+                 `_empty`) of this type, or check `MatchPartitionType=` and `MatchPattern=`",
+            ),
+            Self::NoSlot { .. } => Some(
+                "`sysupdate list VERSION` shows what a partition holds; `ProtectVersion=` keeps versions, a larger partition takes larger ones",
             ),
             Self::NothingOlder { .. } => Some(
                 "`sysupdate list` shows what is installed; `sysupdate update VERSION` installs an older one anew",
@@ -288,8 +342,13 @@ pub fn decide<'a>(
         ));
     }
     let mut steps = Vec::with_capacity(set.parts.len());
-    for ((transfer, _), part) in resolution.transfers.iter().zip(&set.parts) {
-        steps.push(step(transfer, set, part.installed, part.available)?);
+    let mut evictions = Vec::new();
+    for (index, part) in set.parts.iter().enumerate() {
+        let (transfer, inventory) = resolution.transfers[index];
+        let mut taken = steps.iter().map(|step: &Step<'_>| step.path.as_path());
+        let one = step::of(transfer, inventory, set, part, &mut taken)?;
+        steps.push(one.step);
+        evictions.extend(one.eviction);
     }
     refuse_conflicts(&steps)?;
     let paths: Vec<&Path> = steps.iter().map(|step| step.path.as_path()).collect();
@@ -317,6 +376,7 @@ pub fn decide<'a>(
         goal: request.goal,
         notices,
         steps,
+        evictions,
         removals,
         resumes,
         choice,
@@ -434,99 +494,11 @@ fn refusing<'s>(set: &'s UpdateSet<'_>) -> Option<&'s Exclusion> {
         .filter(|exclusion| !exclusion.yields_to_request())
 }
 
-fn step<'a>(
-    transfer: &'a Transfer,
-    set: &UpdateSet<'a>,
-    installed: Option<&'a Instance>,
-    available: Option<&'a Instance>,
-) -> Result<Step<'a>, PlanError> {
-    if let Some(Instance {
-        state,
-        location: Location::File { path, .. },
-        ..
-    }) = installed
-    {
-        match state {
-            State::Complete => {
-                return Ok(Step {
-                    transfer,
-                    path: path.clone(),
-                    action: Action::Keep,
-                });
-            }
-            State::Pending => {
-                return Ok(Step {
-                    transfer,
-                    path: final_path(path),
-                    action: Action::Install(path),
-                });
-            }
-            State::Partial => {}
-        }
-    }
-    let source = available.ok_or_else(|| PlanError::Unobtainable {
-        version: set.version.clone(),
-        lacking: vec![transfer.id.clone()],
-    })?;
-    let Route::Blob { target, .. } = &transfer.route;
-    let metadata = merged(&source.metadata, &target.overrides);
-    let pattern = target
-        .patterns
-        .first()
-        .expect("a target without patterns is refused when it is read");
-    let name = pattern
-        .render(&metadata)
-        .map_err(|source| PlanError::Name {
-            version: set.version.clone(),
-            transfer: transfer.id.clone(),
-            source,
-        })?;
-    let unsuitable = || PlanError::Name {
-        version: set.version.clone(),
-        transfer: transfer.id.clone(),
-        source: RenderError::UnsuitableName { name: name.clone() },
-    };
-    // A name that the patterns do not find again would be installed anew by every run, and one with a mark of ours would
-    // be taken for something unfinished.
-    let found = target.patterns.match_path(&name).metadata;
-    let path = target.directory.join(&name);
-    let link = target
-        .current_symlink
-        .as_ref()
-        .map(|link| target.directory.join(link));
-    if is_marked(&name)
-        || found.is_none_or(|found| found.version != *set.version)
-        || link.as_ref() == Some(&path)
-    {
-        return Err(unsuitable());
-    }
-    Ok(Step {
-        transfer,
-        path,
-        action: Action::Acquire { source, metadata },
-    })
-}
-
-/// Whether a part of the name carries a mark that this program gives to unfinished things.
-fn is_marked(name: &str) -> bool {
-    let marks = [
-        State::Partial.prefix(),
-        State::Pending.prefix(),
-        TEMPORARY_PREFIX,
-    ];
-    name.split('/')
-        .any(|part| marks.iter().any(|mark| part.starts_with(mark)))
-}
-
 /// One file, and one link, has one owner: two transfers that write the same one would take turns for ever.
 fn refuse_conflicts(steps: &[Step<'_>]) -> Result<(), PlanError> {
     let mut owners: HashMap<PathBuf, &Step<'_>> = HashMap::new();
     for step in steps {
-        let target = target(step.transfer);
-        let link = target
-            .current_symlink
-            .as_ref()
-            .map(|link| target.directory.join(link));
+        let link = step.transfer.target().link();
         for place in std::iter::once(step.path.clone()).chain(link) {
             let kept = matches!(step.action, Action::Keep);
             match owners.get(&place) {
@@ -548,45 +520,6 @@ fn refuse_conflicts(steps: &[Step<'_>]) -> Result<(), PlanError> {
         }
     }
     Ok(())
-}
-
-/// What the source says, explicit settings first (compat 2, B3.2).
-fn merged(source: &Metadata, overrides: &Overrides) -> Metadata {
-    Metadata {
-        version: source.version.clone(),
-        partition_uuid: overrides.partition_uuid.or(source.partition_uuid),
-        partition_flags: overrides.partition_flags.or(source.partition_flags),
-        no_auto: overrides.no_auto.or(source.no_auto),
-        grow_file_system: overrides.grow_file_system.or(source.grow_file_system),
-        read_only: overrides.read_only.or(source.read_only),
-        mode: overrides.mode.or(source.mode),
-        tries_done: overrides.tries_done.or(source.tries_done),
-        tries_left: overrides.tries_left.or(source.tries_left),
-        mtime: source.mtime,
-        size: source.size,
-        sha256: source.sha256,
-    }
-}
-
-/// The path of an unfinished file once it is installed.
-fn final_path(path: &Path) -> PathBuf {
-    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    let stripped = name.strip_prefix(State::Pending.prefix()).unwrap_or(name);
-    path.with_file_name(stripped)
-}
-
-/// The target of a transfer.
-#[must_use]
-pub fn target(transfer: &Transfer) -> &FileTarget {
-    let Route::Blob { target, .. } = &transfer.route;
-    target
-}
-
-/// The source of a transfer.
-#[must_use]
-pub fn source(transfer: &Transfer) -> &BlobSource {
-    let Route::Blob { source, .. } = &transfer.route;
-    source
 }
 
 #[cfg(test)]

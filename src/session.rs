@@ -9,22 +9,24 @@ use std::sync::Arc;
 use crate::catalog::Catalog;
 use crate::compat::Os;
 use crate::definition::transfer::{
-    Authentication, BlobSource, Keys, SourceAccess, SourceCredential, Transfer, UrlSource,
-    Verification,
+    Authentication, Keys, Place, Source, SourceAccess, SourceCredential, Target, Transfer,
+    UrlSource, Verification,
 };
 use crate::definition::{Component, ComponentName, DefinitionError, Loader};
 use crate::event::{Event, Reporter, Severity, Silent};
 use crate::fetch::{self, Access, Credential, Fetch};
 use crate::install::marks::MarksError;
 use crate::install::{choice, marks};
-use crate::inventory::files::{self, FilesError, Side};
+use crate::inventory::files::{self, FilesError, Side, Sort};
 use crate::inventory::link::{self, LinkError, LinkState};
 use crate::inventory::remote::{Demand, Listing, Manifests, RemoteError};
+use crate::inventory::slots::{self, Slot, Slots};
 use crate::inventory::{self, Instance, Inventory, Location, Provenance, State};
 use crate::pattern::Patterns;
-use crate::plan::{Reach, source, target};
+use crate::plan::Reach;
 use crate::resolve::{Knowledge, Resolution};
 use crate::root::Root;
+use crate::storage::disk::DiskError;
 
 /// What a run reads with.
 #[derive(Clone, Copy)]
@@ -87,6 +89,9 @@ pub enum SessionError {
     /// A directory cannot be listed.
     #[error(transparent)]
     Files(#[from] FilesError),
+    /// The partitions of a disk cannot be looked at.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// A current symlink cannot be examined.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -137,7 +142,7 @@ impl Session<'_> {
             return Err(SessionError::Undefined(name.clone()));
         }
         for transfer in &component.transfers {
-            if let BlobSource::Url(source) = source(transfer) {
+            if let Source::Url(source) = transfer.source() {
                 self.fetch.route(&source.base, self.access(&source.access));
             }
         }
@@ -235,7 +240,7 @@ impl Session<'_> {
         let components = others.filter_map(|other| self.loader.load(other, &Silent).ok());
         let links = components
             .flat_map(|component| component.transfers)
-            .filter_map(|transfer| link::examine(self.root, target(&transfer)).ok().flatten());
+            .filter_map(|transfer| link::examine(self.root, transfer.target()).ok().flatten());
         links
             .filter_map(|link| match link.state {
                 LinkState::To(destination) => Some(destination),
@@ -245,9 +250,11 @@ impl Session<'_> {
     }
 
     fn inventory(&self, transfer: &Transfer, reach: Reach) -> Result<Inventory, SessionError> {
-        let target = target(transfer);
-        let mut installed =
-            files::list(self.root, &target.directory, &target.patterns, Side::Target)?;
+        let target = transfer.target();
+        let Slots {
+            instances: mut installed,
+            free,
+        } = self.held(target)?;
         let Listing {
             instances: mut available,
             changed,
@@ -279,24 +286,46 @@ impl Session<'_> {
             available,
             changed,
             installed,
+            free,
             // A masked one takes no part: nothing that it led to would be seen.
             link: link.filter(|link| link.state != LinkState::Masked),
         })
     }
 
+    /// What a target holds.
+    fn held(&self, target: Target<'_>) -> Result<Slots, SessionError> {
+        let (directory, sort) = match target.place {
+            Place::Files(directory) => (directory, Sort::Files),
+            Place::Trees(directory, _) => (directory, Sort::Trees),
+            Place::Slots(target) => return Ok(slots::list(self.root, target)?),
+        };
+        Ok(Slots {
+            instances: files::list(self.root, directory, target.patterns, sort, Side::Target)?,
+            free: Vec::new(),
+        })
+    }
+
     fn available(&self, transfer: &Transfer) -> Result<Listing, SessionError> {
-        Ok(match source(transfer) {
-            BlobSource::Url(source) => {
+        Ok(match transfer.source() {
+            Source::Url(source) => {
                 let demand = Demand {
                     verification: transfer.verification,
                     authentication: &transfer.authentication,
                 };
                 self.manifests.list(source, demand)?
             }
-            BlobSource::Directory(source) => Listing {
-                instances: files::list(self.root, &source.path, &source.patterns, Side::Source)?,
-                ..Listing::default()
-            },
+            Source::Directory(source) => {
+                let sort = if transfer.copies_trees() {
+                    Sort::Trees
+                } else {
+                    Sort::Files
+                };
+                let (path, patterns) = (&source.path, &source.patterns);
+                Listing {
+                    instances: files::list(self.root, path, patterns, sort, Side::Source)?,
+                    ..Listing::default()
+                }
+            }
         })
     }
 
@@ -319,12 +348,14 @@ impl Session<'_> {
     /// Where an instance is, as messages and listings name it.
     #[must_use]
     pub fn shown(&self, transfer: &Transfer, instance: &Instance) -> String {
-        match (&instance.location, source(transfer)) {
-            (Location::File { path, .. }, _) => self.root.outer(path).display().to_string(),
-            (Location::Remote { name }, BlobSource::Url(from)) => {
+        match (&instance.location, transfer.source()) {
+            (Location::File { path, .. } | Location::Slot(Slot { path, .. }), _) => {
+                self.root.outer(path).display().to_string()
+            }
+            (Location::Remote { name }, Source::Url(from)) => {
                 fetch::url::join(&from.base, name).unwrap_or_else(|_| name.clone())
             }
-            (Location::Remote { name }, BlobSource::Directory(_)) => name.clone(),
+            (Location::Remote { name }, Source::Directory(_)) => name.clone(),
         }
     }
 }

@@ -44,7 +44,7 @@ use signal_hook::iterator::Signals;
 
 use crate::compat::Os;
 use crate::definition::config::Config;
-use crate::definition::transfer::{BlobSource, Transfer, Verification};
+use crate::definition::transfer::{Source, Transfer, Verification};
 use crate::definition::{BootPaths, Component, ComponentName, DefinitionError, Loader, Suggestion};
 use crate::error::Error;
 use crate::event::{Event, Reporter as _, Severity, chain};
@@ -53,7 +53,7 @@ use crate::host::{Host, parse_environment};
 use crate::install::Executor;
 use crate::install::lock::Lock;
 use crate::inventory::remote::{Manifests, Policy};
-use crate::plan::{Reach, source};
+use crate::plan::Reach;
 use crate::root::Root;
 use crate::session::{Requirement, Session, SessionError};
 use crate::suggest::{Scene, SuggestError};
@@ -470,7 +470,7 @@ fn plain_name(name: &ComponentName) -> Option<String> {
 fn verification<'a>(transfers: impl IntoIterator<Item = &'a Transfer>) -> &'static str {
     let ways: Vec<Verification> = transfers
         .into_iter()
-        .filter(|transfer| matches!(source(transfer), BlobSource::Url(_)))
+        .filter(|transfer| matches!(transfer.source(), Source::Url(_)))
         .map(|transfer| transfer.verification)
         .collect();
     let uses = |way| ways.contains(&way);

@@ -6,7 +6,7 @@ use super::{Context, Exit, Verb};
 use crate::definition::Component;
 use crate::error::Error;
 use crate::extension::ExtensionKind;
-use crate::plan::{Goal, Reach, Request, target};
+use crate::plan::{Goal, Reach, Request};
 use crate::resolve::Resolution;
 
 /// Acquires what the next operating system needs; fails, with the list, while an extension has no image that fits it.
@@ -71,13 +71,10 @@ fn here(context: &Context<'_>, component: &Component) -> Result<Option<String>, 
 
 fn is_extension(component: &Component) -> bool {
     component.transfers.iter().any(|transfer| {
-        let own = target(transfer);
-        let link = own
-            .current_symlink
-            .as_ref()
-            .map(|link| own.directory.join(link));
+        let own = transfer.target();
+        let among = own.place.directory().map(|directory| directory.join("x"));
         transfer.enabled
-            && [link, Some(own.directory.join("x"))]
+            && [own.link(), among]
                 .into_iter()
                 .flatten()
                 .any(|path| ExtensionKind::of_path(&path).is_some())

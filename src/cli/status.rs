@@ -16,7 +16,7 @@ use crate::definition::ComponentName;
 use crate::error::Error;
 use crate::extension::ExtensionKind;
 use crate::inventory::link::{self, Link, LinkState};
-use crate::plan::{Reach, target};
+use crate::plan::Reach;
 use crate::resolve::{MarkKind, Resolution, UpdateSet};
 use crate::session::{Requirement, SessionError};
 use crate::trial::TrialError;
@@ -248,7 +248,11 @@ fn links(context: &Context<'_>, resolution: &Resolution<'_>) -> Vec<LinkView> {
     let mut views = Vec::new();
     for (index, (transfer, inventory)) in resolution.transfers.iter().enumerate() {
         // A masked link takes no part in anything else.
-        let masked = || link::examine(context.root, target(transfer)).ok().flatten();
+        let masked = || {
+            link::examine(context.root, transfer.target())
+                .ok()
+                .flatten()
+        };
         let Some(link) = inventory.link.clone().or_else(masked) else {
             continue;
         };

@@ -9,11 +9,13 @@ use super::draft::{Draft, End, PathSetting, RelativeTo, ResourceType};
 use super::error::DefinitionError;
 use super::search::DIRECTORIES;
 use super::transfer::{
-    Authentication, BlobSource, DirectorySource, FileTarget, Keys, Origin, Route, SourceCredential,
-    Transfer, UrlSource, Verification,
+    Authentication, BlobSource, BlobTarget, DirectorySource, Disk, FileTarget, Keys, Origin, Route,
+    SlotTarget, SourceCredential, Transfer, TreeKind, TreeSource, UrlSource, Verification,
 };
 use super::value;
 use crate::event::{Event, Reporter, Severity};
+use crate::gpt::types::PartitionType;
+use crate::pattern::Patterns;
 use crate::root::Root;
 
 /// What a draft is checked against.
@@ -124,7 +126,7 @@ impl Check<'_> {
         Ok((verification, authentication))
     }
 
-    /// Checks 1 to 5. (Check 4, a type for partitions, has nothing to decide here.)
+    /// Checks 1 to 5, but for check 4: which type partitions have without one is for [`Self::slots`] to say.
     fn types(&self, draft: &Draft) -> Result<(ResourceType, ResourceType), DefinitionError> {
         use ResourceType::{Directory, Partition, RegularFile, Subvolume, Tar, UrlFile, UrlTar};
         let source = match draft.source.kind {
@@ -244,33 +246,62 @@ impl Check<'_> {
         }
     }
 
-    /// Resolves the paths, and builds the pair if this version moves bytes between the two.
+    /// Resolves the paths, and builds the pair.
     fn route(
         &self,
         draft: &mut Draft,
         source: ResourceType,
         target: ResourceType,
     ) -> Result<Route, DefinitionError> {
-        if !matches!(
-            (source, target),
-            (
-                ResourceType::UrlFile | ResourceType::RegularFile,
-                ResourceType::RegularFile
-            )
-        ) {
-            return Err(self.refuse(&format!(
-                "source type '{}' with target type '{}' is not handled by this version",
-                source.word(),
-                target.word()
-            )));
-        }
         let patterns = std::mem::take(&mut draft.source.patterns);
+        let tree = match target {
+            ResourceType::Partition => {
+                let source = self.blob(draft, source, patterns)?;
+                let target = BlobTarget::Slot(self.slots(draft)?);
+                return Ok(Route::Blob { source, target });
+            }
+            ResourceType::Subvolume => Some(TreeKind::Subvolume),
+            ResourceType::Directory => Some(TreeKind::Directory),
+            _ => None,
+        };
+        let Some(kind) = tree else {
+            return Ok(Route::Blob {
+                source: self.blob(draft, source, patterns)?,
+                target: BlobTarget::File(self.files(draft)?),
+            });
+        };
+        let of_directories = match source {
+            ResourceType::Directory => Some(TreeKind::Directory),
+            ResourceType::Subvolume => Some(TreeKind::Subvolume),
+            _ => None,
+        };
+        let source = match of_directories {
+            Some(kind) => {
+                let path = self.directory(&draft.source)?;
+                TreeSource::Directory(DirectorySource { path, patterns }, kind)
+            }
+            None => TreeSource::Archive(self.blob(draft, source, patterns)?),
+        };
+        Ok(Route::Tree {
+            source,
+            target: self.files(draft)?,
+            kind,
+        })
+    }
+
+    /// Where files come from.
+    fn blob(
+        &self,
+        draft: &mut Draft,
+        kind: ResourceType,
+        patterns: Patterns,
+    ) -> Result<BlobSource, DefinitionError> {
         let manifest = draft
             .manifest
             .take()
             .unwrap_or_else(|| DEFAULT_MANIFEST.to_owned());
-        let source = match (&draft.source.path, source) {
-            (PathSetting::At(url), ResourceType::UrlFile) => {
+        Ok(match &draft.source.path {
+            PathSetting::At(url) if is_remote(kind) => {
                 let mut access = std::mem::take(&mut draft.access);
                 // Taken out at once, so that no message, no record and no file can show it.
                 let base = match value::login(&url.value) {
@@ -298,14 +329,40 @@ impl Check<'_> {
                 path: self.directory(&draft.source)?,
                 patterns,
             }),
-        };
-        let target = FileTarget {
+        })
+    }
+
+    fn files(&self, draft: &mut Draft) -> Result<FileTarget, DefinitionError> {
+        Ok(FileTarget {
             directory: self.directory(&draft.target)?,
             patterns: std::mem::take(&mut draft.target.patterns),
             current_symlink: draft.current_symlink.take(),
             overrides: std::mem::take(&mut draft.overrides),
+        })
+    }
+
+    fn slots(&self, draft: &mut Draft) -> Result<SlotTarget, DefinitionError> {
+        let kind = draft.partition_type.unwrap_or(PartitionType::LINUX_GENERIC);
+        let disk = if let PathSetting::Automatic = draft.target.path {
+            Disk::OfRoot
+        } else {
+            let path = self.directory(&draft.target)?;
+            // compat: a disk that is not there is a broken definition, whatever is asked for.
+            let stat = self.root.stat(&path);
+            stat.map_err(|source| DefinitionError::Disk {
+                path: self.root.outer(&path),
+                source,
+            })?;
+            Disk::At(path)
         };
-        Ok(Route::Blob { source, target })
+        Ok(SlotTarget {
+            disk,
+            kind,
+            patterns: std::mem::take(&mut draft.target.patterns),
+            current_symlink: draft.current_symlink.take(),
+            overrides: std::mem::take(&mut draft.overrides),
+            zero_fill: draft.zero_fill.unwrap_or(kind.is_zero_filled()),
+        })
     }
 
     /// The inner path that `Path=` and `PathRelativeTo=` mean together.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::transfer::{Activation, Check, Located, Overrides, SourceAccess, Verification};
+use crate::gpt::types::PartitionType;
 use crate::pattern::Patterns;
 use crate::version::{Version, VersionRange};
 
@@ -37,6 +38,8 @@ pub(super) struct Draft {
     pub(super) remove_temporary: bool,
     pub(super) current_symlink: Option<PathBuf>,
     pub(super) overrides: Overrides,
+    pub(super) partition_type: Option<PartitionType>,
+    pub(super) zero_fill: Option<bool>,
     pub(super) activation: Activation,
     pub(super) check: Check,
 }
@@ -67,6 +70,8 @@ impl Default for Draft {
             remove_temporary: true,
             current_symlink: None,
             overrides: Overrides::default(),
+            partition_type: None,
+            zero_fill: None,
             activation: Activation::default(),
             check: Check::default(),
         }

@@ -32,6 +32,14 @@ pub enum DefinitionError {
         /// The main file of the transfer.
         file: PathBuf,
     },
+    /// The disk that partitions are on is not there; systemd names no file here.
+    #[error("Failed to resolve '{path}'", path = path.display())]
+    Disk {
+        /// Its outer path.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// A native file is refused.
     #[error("{origin}:{column}: {message}\n  {text}")]
     Native {

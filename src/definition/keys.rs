@@ -10,6 +10,7 @@ use super::fault::Fault;
 use super::schema::{Key, Kind, Schema, Scope};
 use super::transfer::{ActivationMode, SourceCredential, Units, Verification};
 use super::value::{self, PATH_LIMIT};
+use crate::gpt::types::PartitionType;
 use crate::metadata::Uuid;
 use crate::pattern::{Pattern, PatternError};
 use crate::version::Version;
@@ -401,26 +402,25 @@ const KEYS: &[Setting] = &[
         },
     )
     .resetting(|draft, _| draft.target.patterns.clear()),
-    // Judged as systemd does; only partitions have a type, and no route leads to one.
     Setting::new(
         TARGET,
         "MatchPartitionType",
-        &[],
+        &["partition_type"],
         Kind::Text,
         "a partition type",
-        |_, raw, _| {
-            if value::is_partition_type(raw) {
-                Ok(())
-            } else {
-                Err(Fault::Unrecognised("partition type"))
-            }
+        |draft, raw, scope| {
+            let architecture = scope.host.architecture.as_deref();
+            let kind = PartitionType::parse(raw, architecture)
+                .ok_or(Fault::Unrecognised("partition type"))?;
+            draft.partition_type = Some(kind);
+            Ok(())
         },
     )
-    .resetting(|_, _| ()),
+    .resetting(|draft, _| draft.partition_type = None),
     Setting::new(
         TARGET,
         "PartitionUUID",
-        &[],
+        &["partition_uuid"],
         Kind::Text,
         "a UUID",
         |draft, raw, _| {
@@ -433,7 +433,7 @@ const KEYS: &[Setting] = &[
     Setting::new(
         TARGET,
         "PartitionFlags",
-        &[],
+        &["partition_flags"],
         Kind::Text,
         "a hexadecimal integer",
         |draft, raw, _| {
@@ -446,7 +446,7 @@ const KEYS: &[Setting] = &[
     Setting::new(
         TARGET,
         "PartitionNoAuto",
-        &[],
+        &["partition_no_auto"],
         Kind::Boolean,
         BOOLEAN,
         |draft, raw, _| {
@@ -458,7 +458,7 @@ const KEYS: &[Setting] = &[
     Setting::new(
         TARGET,
         "PartitionGrowFileSystem",
-        &[],
+        &["partition_grow_file_system"],
         Kind::Boolean,
         BOOLEAN,
         |draft, raw, _| {
@@ -470,12 +470,15 @@ const KEYS: &[Setting] = &[
     Setting::new(
         TARGET,
         "PartitionZeroFill",
-        &[],
+        &["partition_zero_fill"],
         Kind::Boolean,
         BOOLEAN,
-        |_, raw, _| boolean(raw).map(drop),
+        |draft, raw, _| {
+            draft.zero_fill = Some(boolean(raw)?);
+            Ok(())
+        },
     )
-    .resetting(|_, _| ()),
+    .resetting(|draft, _| draft.zero_fill = None),
     Setting::new(
         TARGET,
         "ReadOnly",

@@ -11,7 +11,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::transfer::{BlobSource, FileTarget, Route, Transfer};
+use super::transfer::{BlobSource, BlobTarget, FileTarget, Route, Source, Transfer};
 use super::{Component, ComponentName, DefinitionError, Loader};
 use crate::event::{Event, Reporter, Severity};
 use crate::host::Host;
@@ -144,19 +144,24 @@ fn ids(component: &Component) -> Vec<&str> {
 }
 
 fn target(transfer: &Transfer) -> &FileTarget {
-    let Route::Blob { target, .. } = &transfer.route;
-    target
+    match &transfer.route {
+        Route::Blob {
+            target: BlobTarget::File(target),
+            ..
+        }
+        | Route::Tree { target, .. } => target,
+        other @ Route::Blob { .. } => panic!("no files: {other:?}"),
+    }
 }
 
-fn source(transfer: &Transfer) -> &BlobSource {
-    let Route::Blob { source, .. } = &transfer.route;
-    source
+fn source(transfer: &Transfer) -> Source<'_> {
+    transfer.source()
 }
 
 fn source_patterns(transfer: &Transfer) -> Vec<String> {
     let patterns = match source(transfer) {
-        BlobSource::Url(url) => &url.patterns,
-        BlobSource::Directory(directory) => &directory.patterns,
+        Source::Url(url) => &url.patterns,
+        Source::Directory(directory) => &directory.patterns,
     };
     patterns.iter().map(ToString::to_string).collect()
 }

@@ -202,33 +202,21 @@ impl File<'_> {
                 return Err(text.refuse(start, "the source has no 'url' (nor 'path')".to_owned()));
             }
         };
-        draft.source.kind.get_or_insert(default_kind);
+        let kind = *draft.source.kind.get_or_insert(default_kind);
         let origin = text.origin(0);
-        // The name is literal text: what a pattern would read as a wildcard or specifier is doubled.
-        let literal = self.name.replace('@', "@@").replace('%', "%%");
+        // What an extension is called: an image has the suffix that a directory must not have.
+        let (offered, installed) = match kind {
+            ResourceType::UrlTar | ResourceType::Tar => (ARCHIVES, ""),
+            ResourceType::Directory | ResourceType::Subvolume => (&[""][..], ""),
+            _ => (&[".raw"][..], ".raw"),
+        };
         if draft.source.patterns.is_empty() {
-            let Some(key) = keys::SCHEMA
-                .keys
-                .iter()
-                .find(|key| key.section == SOURCE && key.kind == Kind::Patterns)
-            else {
-                return Ok(());
-            };
-            let pattern = format!("{literal}-@v-%a.raw");
-            let scope = Scope {
-                host: self.host,
-                origin: &origin,
-                key: key.ini,
-            };
-            (key.set)(draft, &pattern, &scope).map_err(|fault| {
-                let cause = fault.strict("match", &pattern, key.expects);
-                text.refuse(
-                    0,
-                    format!(
-                        "the name of the component makes no default for 'source.match': {cause}"
-                    ),
-                )
-            })?;
+            for suffix in offered {
+                self.default_pattern(text, draft, SOURCE, suffix)?;
+            }
+            if draft.target.patterns.is_empty() && !offered.contains(&installed) {
+                self.default_pattern(text, draft, TARGET, installed)?;
+            }
         }
         if matches!(draft.target.path, PathSetting::Unset) {
             let directory = format!("/var/lib/extensions.d/{}", self.name);
@@ -237,13 +225,50 @@ impl File<'_> {
                 origin,
             });
             if draft.current_symlink.is_none() {
-                draft.current_symlink =
-                    Some(Path::new("/var/lib/extensions").join(format!("{}.raw", self.name)));
+                draft.current_symlink = Some(
+                    Path::new("/var/lib/extensions").join(format!("{}{installed}", self.name)),
+                );
             }
         }
         Ok(())
     }
+
+    /// Sets the pattern that holds where none is given.
+    fn default_pattern(
+        &self,
+        text: &Text<'_>,
+        draft: &mut Draft,
+        section: &'static str,
+        suffix: &str,
+    ) -> Result<(), DefinitionError> {
+        let Some(key) = keys::SCHEMA
+            .keys
+            .iter()
+            .find(|key| key.section == section && key.kind == Kind::Patterns)
+        else {
+            return Ok(());
+        };
+        // The name is literal text: what a pattern would read as a wildcard or specifier is doubled.
+        let literal = self.name.replace('@', "@@").replace('%', "%%");
+        let pattern = format!("{literal}-@v-%a{suffix}");
+        let scope = Scope {
+            host: self.host,
+            origin: &text.origin(0),
+            key: key.ini,
+        };
+        (key.set)(draft, &pattern, &scope).map_err(|fault| {
+            let cause = fault.strict("match", &pattern, key.expects);
+            let table = section.to_lowercase();
+            text.refuse(
+                0,
+                format!("the name of the component makes no default for '{table}.match': {cause}"),
+            )
+        })
+    }
 }
+
+/// How archives of extensions end.
+const ARCHIVES: &[&str] = &[".tar.zst", ".tar.xz", ".tar.gz", ".tar"];
 
 /// The tables of a native file and the sections they stand for.
 const TABLES: [(&str, &str); 5] = [

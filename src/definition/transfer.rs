@@ -3,11 +3,12 @@
 //! Owns the types only. They are made by [`super::Loader`], from either syntax; nothing here reads or decides.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gpt::types::PartitionType;
 use crate::metadata::Uuid;
 use crate::pattern::Patterns;
 use crate::version::{Version, VersionRange};
@@ -129,25 +130,222 @@ pub enum Keys {
 /// The allowed pairs of source and target: a bad pair cannot be built.
 #[derive(Debug, Clone)]
 pub enum Route {
-    /// One sequence of bytes into one file.
+    /// One sequence of bytes into one file or partition.
     Blob {
         /// Where the bytes come from.
         source: BlobSource,
-        /// The file they become.
+        /// What they become.
+        target: BlobTarget,
+    },
+    /// A tree of files into one directory.
+    Tree {
+        /// Where the tree comes from.
+        source: TreeSource,
+        /// Where the directories lie.
         target: FileTarget,
+        /// What the directories are.
+        kind: TreeKind,
     },
 }
 
 /// Where the bytes come from.
 #[derive(Debug, Clone)]
 pub enum BlobSource {
-    /// `Type=url-file`: files named by a manifest below a URL.
+    /// Files named by a manifest below a URL.
     Url(UrlSource),
-    /// `Type=regular-file`: files of a local directory.
+    /// Files of a local directory.
     Directory(DirectorySource),
 }
 
-/// `Type=url-file`.
+/// What bytes become.
+#[derive(Debug, Clone)]
+pub enum BlobTarget {
+    /// `Type=regular-file`.
+    File(FileTarget),
+    /// `Type=partition`.
+    Slot(SlotTarget),
+}
+
+/// Where a tree comes from.
+#[derive(Debug, Clone)]
+pub enum TreeSource {
+    /// `Type=url-tar` and `Type=tar`: archives.
+    Archive(BlobSource),
+    /// `Type=directory` and `Type=subvolume`: directories in a local one.
+    Directory(DirectorySource, TreeKind),
+}
+
+/// What holds a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TreeKind {
+    /// An ordinary directory.
+    Directory,
+    /// A btrfs subvolume; an ordinary directory on other file systems.
+    Subvolume,
+}
+
+impl TreeKind {
+    /// The word in definitions and messages.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::Subvolume => "subvolume",
+        }
+    }
+}
+
+/// A source, whatever it offers.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// What a manifest below a URL names.
+    Url(&'a UrlSource),
+    /// What a local directory holds.
+    Directory(&'a DirectorySource),
+}
+
+/// A target, whatever it holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// Where and as what the instances stand.
+    pub place: Place<'a>,
+    /// What they are called; never empty.
+    pub patterns: &'a Patterns,
+    /// Normalized; relative means below the directory.
+    pub current_symlink: Option<&'a Path>,
+    /// The keys of `[Target]` that override what a source's name says.
+    pub overrides: &'a Overrides,
+}
+
+/// Where instances stand.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// As files in this directory.
+    Files(&'a Path),
+    /// As directories in this directory.
+    Trees(&'a Path, TreeKind),
+    /// In partitions.
+    Slots(&'a SlotTarget),
+}
+
+impl<'a> Place<'a> {
+    /// The word in definitions and messages.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Files(_) => "regular-file",
+            Self::Trees(_, kind) => kind.word(),
+            Self::Slots(_) => "partition",
+        }
+    }
+
+    /// The directory that holds them, an absolute inner path; partitions have none.
+    #[must_use]
+    pub fn directory(self) -> Option<&'a Path> {
+        match self {
+            Self::Files(directory) | Self::Trees(directory, _) => Some(directory),
+            Self::Slots(_) => None,
+        }
+    }
+}
+
+impl Target<'_> {
+    /// The current symlink's inner path, if there is to be one.
+    #[must_use]
+    pub fn link(&self) -> Option<PathBuf> {
+        let link = self.current_symlink?;
+        Some(match self.place.directory() {
+            Some(directory) => directory.join(link),
+            None => link.to_path_buf(),
+        })
+    }
+}
+
+impl Transfer {
+    /// Where its versions come from.
+    #[must_use]
+    pub fn source(&self) -> Source<'_> {
+        match &self.route {
+            Route::Blob { source, .. }
+            | Route::Tree {
+                source: TreeSource::Archive(source),
+                ..
+            } => match source {
+                BlobSource::Url(source) => Source::Url(source),
+                BlobSource::Directory(source) => Source::Directory(source),
+            },
+            Route::Tree {
+                source: TreeSource::Directory(source, _),
+                ..
+            } => Source::Directory(source),
+        }
+    }
+
+    /// Whether its source offers directories, not files.
+    #[must_use]
+    pub fn copies_trees(&self) -> bool {
+        matches!(
+            self.route,
+            Route::Tree {
+                source: TreeSource::Directory(..),
+                ..
+            }
+        )
+    }
+
+    /// The word for what its source offers, in definitions and messages.
+    #[must_use]
+    pub fn source_word(&self) -> &'static str {
+        match &self.route {
+            Route::Blob { source, .. } => match source {
+                BlobSource::Url(_) => "url-file",
+                BlobSource::Directory(_) => "regular-file",
+            },
+            Route::Tree { source, .. } => match source {
+                TreeSource::Archive(BlobSource::Url(_)) => "url-tar",
+                TreeSource::Archive(BlobSource::Directory(_)) => "tar",
+                TreeSource::Directory(_, kind) => kind.word(),
+            },
+        }
+    }
+
+    /// Where its versions go.
+    #[must_use]
+    pub fn target(&self) -> Target<'_> {
+        fn of_files(target: &FileTarget) -> (&Patterns, Option<&Path>, &Overrides) {
+            let link = target.current_symlink.as_deref();
+            (&target.patterns, link, &target.overrides)
+        }
+        let (place, (patterns, current_symlink, overrides)) = match &self.route {
+            Route::Blob {
+                target: BlobTarget::File(target),
+                ..
+            } => (Place::Files(&target.directory), of_files(target)),
+            Route::Blob {
+                target: BlobTarget::Slot(slots),
+                ..
+            } => (
+                Place::Slots(slots),
+                (
+                    &slots.patterns,
+                    slots.current_symlink.as_deref(),
+                    &slots.overrides,
+                ),
+            ),
+            Route::Tree { target, kind, .. } => {
+                (Place::Trees(&target.directory, *kind), of_files(target))
+            }
+        };
+        Target {
+            place,
+            patterns,
+            current_symlink,
+            overrides,
+        }
+    }
+}
+
+/// A manifest below a URL.
 #[derive(Debug, Clone)]
 pub struct UrlSource {
     /// `Path=` as written (specifiers expanded): manifests are fetched once per distinct text.
@@ -160,7 +358,7 @@ pub struct UrlSource {
     pub access: SourceAccess,
 }
 
-/// How a `Type=url-file` source is reached, besides its URL.
+/// How such a source is reached, besides its URL.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SourceAccess {
     /// Other URLs with the same layout, tried in order (`X-Mirrors=`).
@@ -192,16 +390,16 @@ impl fmt::Debug for SourceCredential {
     }
 }
 
-/// `Type=regular-file` as a source.
+/// A local directory as a source.
 #[derive(Debug, Clone)]
 pub struct DirectorySource {
     /// The directory, an absolute inner path.
     pub path: PathBuf,
-    /// What the files are called, relative to the directory.
+    /// What its entries are called, relative to the directory.
     pub patterns: Patterns,
 }
 
-/// `Type=regular-file` as a target.
+/// Files or directories in a directory as a target.
 #[derive(Debug, Clone)]
 pub struct FileTarget {
     /// The directory, an absolute inner path.
@@ -212,6 +410,32 @@ pub struct FileTarget {
     pub current_symlink: Option<PathBuf>,
     /// The keys of `[Target]` that override what a source's name says (compat 2, B3.2).
     pub overrides: Overrides,
+}
+
+/// Partitions of one type as a target.
+#[derive(Debug, Clone)]
+pub struct SlotTarget {
+    /// The disk that they are on.
+    pub disk: Disk,
+    /// Their type (`MatchPartitionType=`).
+    pub kind: PartitionType,
+    /// What they are labelled; never with the `**/` prefix, never empty.
+    pub patterns: Patterns,
+    /// Absolute and normalized.
+    pub current_symlink: Option<PathBuf>,
+    /// The keys of `[Target]` that override what a source's name says.
+    pub overrides: Overrides,
+    /// Whether the rest of the partition is zeroed (`PartitionZeroFill=`).
+    pub zero_fill: bool,
+}
+
+/// A disk with a partition table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disk {
+    /// The one that the root file system is on (`Path=auto`).
+    OfRoot,
+    /// A block device or an image file, an absolute inner path.
+    At(PathBuf),
 }
 
 /// Explicit `[Target]` keys.

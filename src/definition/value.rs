@@ -6,8 +6,6 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use crate::metadata::Uuid;
-
 /// The cause that systemd prints at the end of a parse failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Errno {
@@ -282,30 +280,6 @@ pub(super) fn is_unit_name(text: &str) -> bool {
         .contains(&kind)
 }
 
-/// A partition type's name or UUID (compat 1 section 4).
-pub(super) fn is_partition_type(text: &str) -> bool {
-    if Uuid::from_hex(text).is_some() || GENERAL_TYPES.contains(&text) {
-        return true;
-    }
-    let Some(rest) = text
-        .strip_prefix("root")
-        .or_else(|| text.strip_prefix("usr"))
-    else {
-        return false;
-    };
-    let architecture =
-        rest.strip_suffix("-sig").map_or(
-            rest,
-            |rest| if rest.ends_with("-verity") { rest } else { "?" },
-        );
-    match architecture.strip_suffix("-verity").unwrap_or(architecture) {
-        "" | "-secondary" => true,
-        named => named
-            .strip_prefix('-')
-            .is_some_and(|named| ARCHITECTURES.contains(&named)),
-    }
-}
-
 /// Units of time and their length in milliseconds; months and years as systemd counts them.
 #[rustfmt::skip]
 const UNITS: &[(&[&str], u64)] = &[
@@ -324,26 +298,6 @@ const SPAN_LIMIT: u64 = 1000 * 31_557_600_000;
 
 /// Longest path that the kernel takes, in bytes.
 pub(super) const PATH_LIMIT: usize = 4095;
-
-const GENERAL_TYPES: &[&str] = &[
-    "esp",
-    "xbootldr",
-    "swap",
-    "home",
-    "srv",
-    "var",
-    "tmp",
-    "user-home",
-    "linux-generic",
-];
-
-/// Architectures in partition type names, aliases behind them.
-#[rustfmt::skip]
-const ARCHITECTURES: &[&str] = &[
-    "alpha", "arc", "arm", "arm64", "ia64", "loongarch64", "mips", "mips64", "mips-le", "mips64-le", "parisc", "ppc", "ppc64",
-    "ppc64-le", "riscv32", "riscv64", "s390", "s390x", "tilegx", "x86", "x86-64",
-    "armv7l", "aarch64", "loong64", "mipsel", "mips64el", "hppa", "ppc64le", "ppc64el", "i386", "i486", "i586", "i686", "x86_64", "amd64",
-];
 
 #[cfg(test)]
 mod tests {
@@ -585,34 +539,5 @@ mod tests {
                 && !is_file_name("a\n")
                 && !is_file_name("")
         );
-    }
-
-    #[test]
-    fn partition_types_have_names() {
-        for good in [
-            "esp",
-            "root",
-            "usr-verity-sig",
-            "root-x86-64",
-            "root-amd64-verity",
-            "usr-secondary-verity-sig",
-            "root-secondary",
-            "linux-generic",
-            "0fc63daf84834772",
-        ] {
-            assert_eq!(is_partition_type(good), good.len() != 16, "{good}");
-        }
-        for bad in [
-            "",
-            "ESP",
-            "root-verity-x86-64",
-            "root-vax",
-            "rootx86",
-            "usr-sig",
-            "root-",
-            "root-x86-64-sig",
-        ] {
-            assert!(!is_partition_type(bad), "{bad}");
-        }
     }
 }

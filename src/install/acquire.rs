@@ -4,29 +4,32 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, Timespec, Timestamps, XattrFlags};
 
 use super::Executor;
-use super::origin::{Counted, Origin, Source};
+use super::origin::{Origin, Source};
 use super::partial::{self, Found, Mark, Slate};
-use super::sink::{self, SinkError};
-use super::space;
+use super::sink::{self, Shape, SinkError};
+use super::stream::{Failure, Pour, persist, read_error};
+use super::tree::{self, ArchiveError, CopyError};
+use super::{slot, space};
 use crate::definition::transfer as definition;
-use crate::event::{Event, Severity};
+use crate::definition::transfer::Place;
+use crate::event::Event;
 use crate::fetch::FetchError;
 use crate::inventory::{Instance, Provenance, State};
 use crate::metadata::{Metadata, Sha256};
-use crate::plan::{Action, Step, target};
+use crate::plan::{Action, Step};
 use crate::root::Directory;
 use crate::storage::atomic::{self, AtomicError};
-use crate::unpack::{Decoder, Format};
-use crate::verify::reader::{Hashing, Limited};
+use crate::storage::disk::DiskError;
+use crate::verify::reader::Hashing;
 
 /// Nothing larger is fetched, packed or unpacked, in bytes (compat 2, B8.1).
-const LARGEST: u64 = 64 << 30;
+pub(super) const LARGEST: u64 = 64 << 30;
 
 /// A file that is whole, checked against its manifest (or marked so by the run that checked it), and waits under its
 /// pending name. Only this module makes one; installation accepts nothing else.
@@ -110,6 +113,35 @@ pub enum AcquireError {
         /// Its outer path.
         path: PathBuf,
     },
+    /// The partition is smaller than what is to be written to it.
+    #[error("'{from}' does not fit into '{}', which has {size} bytes", path.display())]
+    SlotTooSmall {
+        /// URL or path.
+        from: String,
+        /// The partition's outer path.
+        path: PathBuf,
+        /// The partition's size, in bytes.
+        size: u64,
+    },
+    /// The disk refuses.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// An archive cannot be unpacked.
+    #[error("cannot unpack '{from}'")]
+    Unpack {
+        /// URL or path.
+        from: String,
+        /// The cause.
+        source: ArchiveError,
+    },
+    /// A directory cannot be copied.
+    #[error("cannot copy '{from}'")]
+    Copy {
+        /// Its outer path.
+        from: String,
+        /// The cause.
+        source: CopyError,
+    },
     /// A step on the file system failed.
     #[error(transparent)]
     Storage(#[from] AtomicError),
@@ -131,7 +163,7 @@ impl From<FetchError> for AcquireError {
 impl AcquireError {
     /// Whether it comes from putting together what does not belong together. A digest may be wrong anyway, unless
     /// something was pieced together.
-    fn is_of_a_seam(&self, is_pieced: bool) -> bool {
+    pub(super) fn is_of_a_seam(&self, is_pieced: bool) -> bool {
         match self {
             Self::Digest { .. } => is_pieced,
             Self::Fetch(error) => matches!(
@@ -152,6 +184,9 @@ impl AcquireError {
                 "the server and its manifest disagree; nothing was changed, and the next run tries again. \
                  If it stays so, tell the publisher",
             ),
+            Self::SlotTooSmall { .. } => Some(
+                "nothing was written; make the partitions larger (systemd-repart(8) grows them), or publish smaller images",
+            ),
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space, or keep fewer versions with `InstancesMax=`")
             }
@@ -171,7 +206,16 @@ pub(super) fn step(
         Action::Install(path) => Some(Ok(Verified {
             path: path.to_path_buf(),
         })),
-        Action::Acquire { source, metadata } => Some(acquire(executor, step, source, metadata)),
+        Action::Acquire { source, metadata } => {
+            let path = match (step.transfer.target().place, &step.slot) {
+                (Place::Slots(target), Some(slot)) => {
+                    slot::acquire(executor, step, target, slot, source, metadata)
+                }
+                (Place::Trees(_, kind), _) => tree::acquire(executor, step, kind, source),
+                _ => acquire(executor, step, source, metadata),
+            };
+            Some(path.map(|path| Verified { path }))
+        }
     }
 }
 
@@ -181,7 +225,7 @@ pub fn partial_name(name: &OsStr) -> OsString {
     prefixed(State::Partial, name)
 }
 
-fn prefixed(state: State, name: &OsStr) -> OsString {
+pub(super) fn prefixed(state: State, name: &OsStr) -> OsString {
     let mut marked = OsString::from(state.prefix());
     marked.push(name);
     marked
@@ -193,7 +237,7 @@ fn acquire(
     step: &Step<'_>,
     instance: &Instance,
     metadata: &Metadata,
-) -> Result<Verified, AcquireError> {
+) -> Result<PathBuf, AcquireError> {
     let Executor {
         root, durability, ..
     } = *executor;
@@ -206,13 +250,6 @@ fn acquire(
     };
     let origin = Origin::of(executor, step, instance)?;
     let partial = partial_name(name);
-    let directory = root.directory(parent).ok();
-    let found = match (&origin, &directory) {
-        (Origin::Remote { sha256, .. }, Some(directory)) => {
-            partial::find(root, directory, &partial, *sha256, executor.cancel)
-        }
-        _ => None,
-    };
     let transfer = Transfer {
         executor,
         origin: &origin,
@@ -220,11 +257,18 @@ fn acquire(
         name,
         partial: &partial,
     };
+    let found = transfer.begun();
     let Received {
         file,
         directory,
         source,
-    } = transfer.persist(found)?;
+    } = persist(
+        executor,
+        &origin,
+        found,
+        |found| transfer.attempt(found),
+        || transfer.begun(),
+    )?;
     let path = directory.path().join(&partial);
     describe(&file, metadata, step.transfer, &origin, &source).map_err(|source| {
         AcquireError::Write {
@@ -242,9 +286,7 @@ fn acquire(
     }
     atomic::rename(root, &directory, &partial, &pending, durability)?;
     executor.say(format!("Successfully acquired '{}'.", origin.name()));
-    Ok(Verified {
-        path: directory.path().join(pending),
-    })
+    Ok(directory.path().join(pending))
 }
 
 /// The way of one artifact into its partial file.
@@ -266,74 +308,15 @@ struct Received {
     source: Source,
 }
 
-/// Why they are not.
-struct Failure {
-    error: AcquireError,
-    /// Whether bytes of different answers were put together.
-    is_pieced: bool,
-}
-
 impl Transfer<'_> {
-    /// Fetches what is missing, from whoever has it.
-    fn persist(&self, found: Option<Found>) -> Result<Received, AcquireError> {
-        let Executor {
-            root,
-            fetch,
-            cancel,
-            ..
-        } = *self.executor;
-        let mut found = found;
-        let mut is_anew = false;
-        loop {
-            let Failure { error, is_pieced } = match self.attempt(found) {
-                Ok(received) => return Ok(received),
-                Err(failure) => failure,
-            };
-            found = None;
-            match (&error, self.origin) {
-                // Each time a mirror has been given up: what has come is gone on with at the next.
-                (AcquireError::Fetch(failure), Origin::Remote { url, sha256 })
-                    if failure.is_transient() && fetch.has_alternative(url) =>
-                {
-                    self.warn(format!("{failure} Going on with the next mirror..."));
-                    let directory = root.directory(self.parent).ok();
-                    found = directory.and_then(|directory| {
-                        partial::find(root, &directory, self.partial, *sha256, cancel)
-                    });
-                }
-                (error, _) if !is_anew && error.is_of_a_seam(is_pieced) => {
-                    is_anew = true;
-                    self.executor.say(format!(
-                        "What was here of {} does not fit what is there now. Starting over...",
-                        self.origin.name()
-                    ));
-                }
-                // Each time as well.
-                (AcquireError::Digest { .. }, Origin::Remote { url, .. }) => {
-                    let address = fetch.reproach(url);
-                    let next = fetch.has_alternative(url);
-                    if let Some(address) = address.filter(|address| next || address != url) {
-                        let outlook = if next {
-                            " Trying the next mirror..."
-                        } else {
-                            ""
-                        };
-                        self.warn(format!(
-                            "'{address}' is not what the manifest says.{outlook}"
-                        ));
-                    }
-                    if !next {
-                        return Err(error);
-                    }
-                }
-                _ => return Err(error),
-            }
-        }
-    }
-
-    fn warn(&self, text: String) {
-        let event = Event::Message(Severity::Warning, text);
-        self.executor.reporter.report(&event);
+    /// What has come of it by now.
+    fn begun(&self) -> Option<Found> {
+        let Executor { root, cancel, .. } = *self.executor;
+        let Origin::Remote { sha256, .. } = self.origin else {
+            return None;
+        };
+        let directory = root.directory(self.parent).ok()?;
+        partial::find(root, &directory, self.partial, *sha256, cancel)
     }
 
     /// Fetches what is missing.
@@ -435,7 +418,7 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Moves everything from the source into the file: counted, hashed as it comes, decompressed, written.
+    /// Moves everything from the source into the file.
     fn receive(
         &self,
         source: &mut Source,
@@ -444,123 +427,51 @@ impl Transfer<'_> {
         digest: Hashing<io::Empty>,
     ) -> Result<(), AcquireError> {
         let from = self.origin.name();
-        let start = source.start;
-        let total = source.length.map(|length| length.saturating_add(start));
-        if total.is_some_and(|total| total > LARGEST) {
-            return Err(AcquireError::Announced {
-                from: from.to_owned(),
-            });
-        }
+        let (start, length) = (source.start, source.length);
+        let (validators, modified) = (source.validators.clone(), source.modified);
         let name = self.name.to_string_lossy();
-        let reporter = self.executor.reporter;
-        reporter.report(&Event::TransferStarted { name: &name, total });
-        let counted = Counted::new(self.executor, source, &name);
-        let packed = digest.with(Limited::new(counted, LARGEST - start));
-        let mut stream =
-            Stream::new(packed, start).map_err(|error| Self::read_error(from, error))?;
-        // Of what is unpacked on its way, the file is no beginning.
-        if let Origin::Remote { url, sha256 } = self.origin
-            && stream.is_plain()
-        {
-            let validators = source.validators.clone();
-            let path = directory.path().join(self.partial);
-            let slate = Slate::new(self.executor.root, &path);
-            Mark::new(*sha256, url, validators, source.modified).put(file, slate);
-        }
-        let largest = LARGEST - start;
-        // Zeros take no room, and may be packed to next to nothing: they alone could go on for ever.
-        let limit = if stream.is_plain() {
-            largest
-        } else {
-            let free = space::free_beside(file).map_err(|error| self.write_error(error))?;
-            largest.min(free)
+        let pour = Pour {
+            executor: self.executor,
+            origin: self.origin,
+            name: &name,
         };
-        let filled = sink::fill(file, start, &mut stream, source.length, limit);
-        let filled = filled.map_err(|error| match error {
-            SinkError::Read(error) => Self::read_error(from, error),
-            SinkError::Write(error) => self.write_error(error),
-            SinkError::TooLarge if limit < largest => AcquireError::Bomb {
-                from: from.to_owned(),
-                limit,
-            },
-            SinkError::TooLarge => AcquireError::TooLarge {
-                from: from.to_owned(),
-            },
-        });
-        let drained = match &filled {
-            // Damaged data may be the publisher's own, or not the publisher's at all: the digest of it all tells.
-            Ok(()) | Err(AcquireError::Read { .. }) => stream.finish(),
-            Err(_) => return filled,
-        };
-        match (drained, self.origin) {
-            (Ok(actual), Origin::Remote { url, sha256 }) if actual != *sha256 => {
-                Err(AcquireError::Digest {
-                    url: url.clone(),
-                    expected: *sha256,
-                    actual,
-                })
+        pour.run(source, digest, |stream| {
+            // Of what is unpacked on its way, the file is no beginning.
+            if let Origin::Remote { url, sha256 } = self.origin
+                && stream.is_plain()
+            {
+                let path = directory.path().join(self.partial);
+                let slate = Slate::new(self.executor.root, &path);
+                Mark::new(*sha256, url, validators, modified).put(file, slate);
             }
-            (Err(error), _) => filled.and(Err(Self::read_error(from, error))),
-            (Ok(_), _) => filled,
-        }
-    }
-
-    fn read_error(from: &str, error: io::Error) -> AcquireError {
-        match FetchError::from_io(error) {
-            Ok(error) => error.into(),
-            Err(source) => AcquireError::Read {
-                from: from.to_owned(),
-                source,
-            },
-        }
+            let largest = LARGEST - start;
+            // Zeros take no room, and may be packed to next to nothing: they alone could go on for ever.
+            let limit = if stream.is_plain() {
+                largest
+            } else {
+                let free = space::free_beside(file).map_err(|error| self.write_error(error))?;
+                largest.min(free)
+            };
+            let shape = Shape::Sparse { start };
+            let filled = sink::fill(file, shape, stream, length, limit);
+            filled.map(drop).map_err(|error| match error {
+                SinkError::Read(error) => read_error(from, error),
+                SinkError::Write(error) => self.write_error(error),
+                SinkError::TooLarge if limit < largest => AcquireError::Bomb {
+                    from: from.to_owned(),
+                    limit,
+                },
+                SinkError::TooLarge => AcquireError::TooLarge {
+                    from: from.to_owned(),
+                },
+            })
+        })
     }
 
     fn write_error(&self, source: io::Error) -> AcquireError {
         AcquireError::Write {
             path: self.executor.root.outer(&self.parent.join(self.partial)),
             source,
-        }
-    }
-}
-
-/// What arrives: packed perhaps, or the rest of something that is known not to be.
-enum Stream<R: Read> {
-    Whole(Box<Decoder<Hashing<R>>>),
-    Rest(Hashing<R>),
-}
-
-impl<R: Read> Stream<R> {
-    fn new(packed: Hashing<R>, start: u64) -> io::Result<Self> {
-        if start > 0 {
-            return Ok(Self::Rest(packed));
-        }
-        Ok(Self::Whole(Box::new(Decoder::new(packed)?)))
-    }
-
-    fn is_plain(&self) -> bool {
-        match self {
-            Self::Whole(decoder) => decoder.format() == Format::Plain,
-            Self::Rest(_) => true,
-        }
-    }
-
-    /// The digest of everything as it was sent, which is read to its end.
-    fn finish(self) -> io::Result<Sha256> {
-        match self {
-            Self::Whole(decoder) => decoder.finish().map(Hashing::finish),
-            Self::Rest(mut rest) => {
-                io::copy(&mut rest, &mut io::sink())?;
-                Ok(rest.finish())
-            }
-        }
-    }
-}
-
-impl<R: Read> Read for Stream<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Whole(decoder) => decoder.read(buffer),
-            Self::Rest(rest) => rest.read(buffer),
         }
     }
 }
@@ -574,7 +485,7 @@ fn describe(
     source: &Source,
 ) -> io::Result<()> {
     let mode = metadata.mode.unwrap_or(0o644);
-    let read_only = target(transfer).overrides.read_only.or(metadata.read_only) == Some(true);
+    let read_only = metadata.read_only == Some(true);
     rustix::fs::fchmod(
         file,
         Mode::from_raw_mode(if read_only { mode & !0o222 } else { mode }),

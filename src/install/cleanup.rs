@@ -8,10 +8,11 @@ use rustix::fs::FileType;
 
 use super::Executor;
 use super::database::{self, Record};
+use super::vacuum;
 use crate::definition::transfer::Transfer;
 use crate::definition::{Component, ComponentName};
+use crate::inventory::files;
 use crate::pattern::{Pattern, Patterns};
-use crate::plan::target;
 use crate::root::Directory;
 use crate::storage::atomic::{self, AtomicError};
 
@@ -46,7 +47,7 @@ pub fn run(
     let transfers = component.map_or(&[][..], |component| &component.transfers);
     let owners: Vec<Owner<'_>> = transfers
         .iter()
-        .map(|transfer| Owner::of(executor, transfer))
+        .filter_map(|transfer| Owner::of(executor, transfer))
         .collect();
     let mut removed = 0;
     for record in database::records(executor.root, name) {
@@ -81,16 +82,17 @@ struct Owner<'a> {
 }
 
 impl<'a> Owner<'a> {
-    fn of(executor: &Executor<'_>, transfer: &'a Transfer) -> Self {
-        let own = target(transfer);
-        Self {
+    fn of(executor: &Executor<'_>, transfer: &'a Transfer) -> Option<Self> {
+        let own = transfer.target();
+        let written = own.place.directory()?;
+        Some(Self {
             directory: executor
                 .root
-                .canonicalize(&own.directory)
-                .unwrap_or_else(|_| own.directory.clone()),
-            written: &own.directory,
-            patterns: &own.patterns,
-        }
+                .canonicalize(written)
+                .unwrap_or_else(|_| written.to_path_buf()),
+            written,
+            patterns: own.patterns,
+        })
     }
 
     fn covers(&self, path: &Path) -> bool {
@@ -138,7 +140,9 @@ impl Search<'_> {
             let Some(name) = entry.name.to_str() else {
                 continue;
             };
-            let relative = format!("{prefix}{name}");
+            // What a run that was cut off has left counts as well.
+            let (_, bare) = files::split_state(name);
+            let relative = format!("{prefix}{bare}");
             let outcome = patterns.match_path(&relative);
             let is_directory = entry.kind == FileType::Directory;
             if outcome.metadata.is_some() && (is_directory || entry.kind == FileType::RegularFile) {
@@ -185,12 +189,15 @@ fn remove(executor: &Executor<'_>, top: &Path, path: &Path) -> Result<(), Cleanu
             }
         }
     }
-    let Ok(directory) = root.directory(parent) else {
-        return Ok(());
-    };
-    let name = path.file_name().unwrap_or_default();
-    atomic::remove_tree(root, &directory, name)?;
-    atomic::sync_directory(root, &directory, executor.durability)?;
+    let is_tree = root
+        .stat(path)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir());
+    if is_tree {
+        vacuum::remove_tree(executor, path, parent)?;
+    } else {
+        let durability = executor.durability;
+        atomic::remove_file_and_empty_parents(root, path, parent, durability)?;
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use crate::definition::ComponentName;
 use crate::event::{Event, Reporter, Severity};
 use crate::metadata::Sha256;
 use crate::pattern::Pattern;
-use crate::plan::{Plan, target};
+use crate::plan::Plan;
 use crate::root::Root;
 use crate::storage::atomic::{self, AtomicError, Durability};
 
@@ -51,11 +51,16 @@ fn write(
         .and_then(|directory| directory.entries())
         .unwrap_or_default();
     let texts = plan.steps.iter().flat_map(|step| {
-        let target = target(step.transfer);
+        let target = step.transfer.target();
+        // Partitions are not on record: they stay where they are.
         target
-            .patterns
-            .iter()
-            .map(|pattern| format!("{}/./{pattern}", target.directory.display()))
+            .place
+            .directory()
+            .into_iter()
+            .flat_map(move |directory| {
+                let patterns = target.patterns.iter();
+                patterns.map(move |pattern| format!("{}/./{pattern}", directory.display()))
+            })
     });
     let missing: Vec<(String, String)> = texts
         .map(|text| {

@@ -25,8 +25,11 @@ mod origin;
 pub mod owed;
 mod partial;
 mod sink;
+mod slot;
 pub mod space;
+mod stream;
 pub mod switch;
+pub mod tree;
 pub mod vacuum;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -213,6 +216,7 @@ impl Executor<'_> {
 
     /// Removes old versions before anything is fetched, but only as far as the file systems force it.
     fn make_room<'p, 'v>(&self, plan: &'p Plan<'v>) -> Result<Vec<&'p Removal<'v>>, InstallError> {
+        self.evict(plan)?;
         let mut needs = space::Needs::of(self, plan)?;
         let mut remaining: Vec<&Removal<'_>> = plan.removals.iter().collect();
         while let Some(shortage) = needs.shortage(self.root)? {
@@ -231,6 +235,29 @@ impl Executor<'_> {
             remaining.remove(*first);
         }
         Ok(remaining)
+    }
+
+    /// Empties the partitions that a plan needs, once it is known that what comes fits into them.
+    fn evict(&self, plan: &Plan<'_>) -> Result<(), InstallError> {
+        for step in &plan.steps {
+            if let (Action::Acquire { source, .. }, Some(slot)) = (&step.action, &step.slot) {
+                slot::refuse_what_does_not_fit(self, step, slot, source).map_err(|source| {
+                    InstallError::Acquire {
+                        version: plan.version.clone(),
+                        transfer: step.transfer.id.clone(),
+                        source,
+                    }
+                })?;
+            }
+        }
+        for removal in &plan.evictions {
+            vacuum::remove(self, removal)?;
+        }
+        let (versions, _) = plan::count(&plan.evictions);
+        if versions > 0 {
+            self.say(vacuum::summary(versions, 0));
+        }
+        Ok(())
     }
 
     /// The first pass: every part that is missing is fetched, verified and synced, several at a time.

@@ -10,12 +10,13 @@ use rustix::fs::{Mode, OFlags};
 use super::Executor;
 use super::acquire::AcquireError;
 use super::partial::Found;
-use crate::definition::transfer::BlobSource;
+use crate::definition::transfer as definition;
 use crate::event::{Event, Reporter};
 use crate::fetch::{self, Body, Cancel, FetchError, Range, Request, Response, Seams, Validators};
+use crate::inventory::slots::Slot;
 use crate::inventory::{Instance, Location};
 use crate::metadata::Sha256;
-use crate::plan::{Step, source};
+use crate::plan::Step;
 
 /// Progress is told at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -46,20 +47,22 @@ impl Origin {
         step: &Step<'_>,
         instance: &Instance,
     ) -> Result<Self, AcquireError> {
-        match (source(step.transfer), &instance.location) {
-            (BlobSource::Url(from), Location::Remote { name }) => {
+        match (step.transfer.source(), &instance.location) {
+            (definition::Source::Url(from), Location::Remote { name }) => {
                 let url = fetch::url::join(&from.base, name)?;
                 match instance.metadata.sha256 {
                     Some(sha256) => Ok(Self::Remote { url, sha256 }),
                     None => Err(AcquireError::NoDigest(url)),
                 }
             }
-            (_, Location::File { path, .. }) => Ok(Self::Local {
-                path: path.clone(),
-                name: executor.root.outer(path).display().to_string(),
-                modified: instance.metadata.mtime,
-            }),
-            (BlobSource::Directory(_), Location::Remote { name }) => {
+            (_, Location::File { path, .. } | Location::Slot(Slot { path, .. })) => {
+                Ok(Self::Local {
+                    path: path.clone(),
+                    name: executor.root.outer(path).display().to_string(),
+                    modified: instance.metadata.mtime,
+                })
+            }
+            (definition::Source::Directory(_), Location::Remote { name }) => {
                 Err(AcquireError::NoDigest(name.clone()))
             }
         }

@@ -38,22 +38,36 @@ pub(super) enum SinkError {
     TooLarge,
 }
 
-/// Moves everything from the reader to the end of the file, which has `start` bytes, whole blocks of them. Long zeros
-/// become holes. `expected` is about how many bytes come.
+/// What the bytes become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// A file, which has `start` bytes already, whole blocks of them, and ends with what comes. Long zeros become holes.
+    Sparse {
+        /// Bytes that are there.
+        start: u64,
+    },
+    /// A piece of something that has its size: zeros are written, too.
+    Dense {
+        /// Where the piece begins, in bytes.
+        start: u64,
+    },
+}
+
+/// Moves everything from the reader to its place. `expected` is about how many bytes come. Returns where they end.
 ///
 /// # Errors
-/// When either side fails, or more than `limit` bytes come. The file then ends with all that came before.
+/// When either side fails, or more than `limit` bytes come. What came before is written then.
 pub(super) fn fill(
     file: &File,
-    start: u64,
+    shape: Shape,
     reader: &mut impl Read,
     expected: Option<u64>,
     limit: u64,
-) -> Result<(), SinkError> {
+) -> Result<u64, SinkError> {
     thread::scope(|scope| {
         let (full_sender, full) = sync_channel(DEPTH);
         let (empty_sender, empty) = channel();
-        let mut writer = Writer::new(file, start, expected);
+        let mut writer = Writer::new(file, shape, expected);
         let writer = scope.spawn(move || writer.write(&full, &empty_sender));
         let read = read(reader, &full_sender, &empty, limit);
         drop(full_sender);
@@ -61,7 +75,8 @@ pub(super) fn fill(
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // A writer that failed is why the reader found nobody to read for.
-        written.map_err(SinkError::Write).and(read)
+        let end = written.map_err(SinkError::Write)?;
+        read.map(|()| end)
     })
 }
 
@@ -145,6 +160,7 @@ fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, io::Result<()
 /// The end of the file.
 struct Writer<'a> {
     file: &'a File,
+    shape: Shape,
     path: WritePath,
     offset: u64,
     /// Up to where the kernel was asked to write.
@@ -161,7 +177,8 @@ enum WritePath {
 }
 
 impl<'a> Writer<'a> {
-    fn new(file: &'a File, start: u64, expected: Option<u64>) -> Self {
+    fn new(file: &'a File, shape: Shape, expected: Option<u64>) -> Self {
+        let (Shape::Sparse { start } | Shape::Dense { start }) = shape;
         let large = expected.is_some_and(|expected| expected >= DIRECT_FROM);
         // Not every file system can do it.
         let direct = large && rustix::fs::fcntl_setfl(file, OFlags::DIRECT).is_ok();
@@ -172,17 +189,21 @@ impl<'a> Writer<'a> {
         };
         Self {
             file,
+            shape,
             path,
             offset: start,
             flushed: start,
         }
     }
 
-    fn write(&mut self, full: &Receiver<Piece>, empty: &Sender<Piece>) -> io::Result<()> {
+    fn write(&mut self, full: &Receiver<Piece>, empty: &Sender<Piece>) -> io::Result<u64> {
         while let Ok(piece) = full.recv() {
             self.write_piece(piece.filled())?;
             if self.offset - self.flushed >= WRITE_BEHIND {
-                refuse_a_full_disk(self.file)?;
+                // A partition has its room.
+                if let Shape::Sparse { .. } = self.shape {
+                    refuse_a_full_disk(self.file)?;
+                }
                 self.write_behind();
                 self.flushed = self.offset;
             }
@@ -193,11 +214,19 @@ impl<'a> Writer<'a> {
             rustix::fs::fcntl_setfl(self.file, OFlags::empty())?;
         }
         // Holes at the end count as well.
-        self.file.set_len(self.offset)
+        if let Shape::Sparse { .. } = self.shape {
+            self.file.set_len(self.offset)?;
+        }
+        Ok(self.offset)
     }
 
-    /// Writes the runs of blocks that hold anything but zeros.
+    /// Writes the runs of blocks that hold anything but zeros, or everything.
     fn write_piece(&mut self, piece: &[u8]) -> io::Result<()> {
+        if let Shape::Dense { .. } = self.shape {
+            self.write_run(piece, self.offset)?;
+            self.offset += piece.len() as u64;
+            return Ok(());
+        }
         let run = |from: usize, zero: bool| {
             let blocks = piece[from..]
                 .chunks(BLOCK)
@@ -273,7 +302,14 @@ mod tests {
 
     fn filled(content: &[u8], expected: Option<u64>) -> File {
         let mut file = tempfile::tempfile().expect("a temporary file");
-        fill(&file, 0, &mut &content[..], expected, u64::MAX).expect("filled");
+        fill(
+            &file,
+            Shape::Sparse { start: 0 },
+            &mut &content[..],
+            expected,
+            u64::MAX,
+        )
+        .expect("filled");
         file.rewind().expect("rewound");
         file
     }
@@ -336,7 +372,16 @@ mod tests {
             for expected in [None, Some(DIRECT_FROM)] {
                 let mut file = filled(&content[..start], None);
                 let mut rest = &content[start..];
-                fill(&file, start as u64, &mut rest, expected, u64::MAX).expect("filled");
+                fill(
+                    &file,
+                    Shape::Sparse {
+                        start: start as u64,
+                    },
+                    &mut rest,
+                    expected,
+                    u64::MAX,
+                )
+                .expect("filled");
                 let mut read = Vec::new();
                 file.rewind().expect("rewound");
                 file.read_to_end(&mut read).expect("readable");
@@ -356,11 +401,17 @@ mod tests {
     #[test]
     fn more_than_the_limit_is_refused_and_so_is_what_cannot_be_read_or_written() {
         let file = tempfile::tempfile().expect("a temporary file");
-        let refused = fill(&file, 0, &mut io::repeat(1), None, 3 * PIECE as u64);
+        let refused = fill(
+            &file,
+            Shape::Sparse { start: 0 },
+            &mut io::repeat(1),
+            None,
+            3 * PIECE as u64,
+        );
         assert!(matches!(refused, Err(SinkError::TooLarge)), "{refused:?}");
         let refused = fill(
             &file,
-            0,
+            Shape::Sparse { start: 0 },
             &mut io::repeat(1).take(PIECE as u64 + 9).chain(Broken),
             None,
             u64::MAX,
@@ -369,7 +420,13 @@ mod tests {
         let kept = file.metadata().expect("metadata").len();
         assert_eq!(kept, PIECE as u64 + 9, "what came before is there");
         let unwritable = File::open("/dev/null").expect("it opens");
-        let refused = fill(&unwritable, 0, &mut io::repeat(1), None, u64::MAX);
+        let refused = fill(
+            &unwritable,
+            Shape::Sparse { start: 0 },
+            &mut io::repeat(1),
+            None,
+            u64::MAX,
+        );
         assert!(matches!(refused, Err(SinkError::Write(_))), "{refused:?}");
     }
 }

@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Executor;
-use crate::definition::transfer::BlobSource;
+use crate::definition::transfer::Source;
 use crate::fetch;
 use crate::inventory::{Instance, Location};
-use crate::plan::{Action, Plan, Removal, RemovalKind, Step, source, target};
+use crate::plan::{Action, Plan, Removal, RemovalKind, Step};
 use crate::root::Root;
 
 /// Left free on every file system, in bytes: directories and the journal want to go on.
@@ -65,8 +65,12 @@ impl Needs {
             else {
                 continue;
             };
+            // A partition has its room already.
+            let Some(directory) = step.transfer.target().place.directory() else {
+                continue;
+            };
             let bytes = announced(executor, step, instance).unwrap_or_default();
-            let place = existing(executor.root, &target(step.transfer).directory);
+            let place = existing(executor.root, directory);
             let stat = executor
                 .root
                 .stat(&place)
@@ -105,16 +109,18 @@ impl Needs {
 /// How many bytes a source says that an artifact has; `None` when it does not tell.
 #[must_use]
 pub fn announced(executor: &Executor<'_>, step: &Step<'_>, instance: &Instance) -> Option<u64> {
-    match (source(step.transfer), &instance.location) {
-        (BlobSource::Url(url), Location::Remote { name }) => {
+    match (step.transfer.source(), &instance.location) {
+        (Source::Url(url), Location::Remote { name }) => {
             let url = fetch::url::join(&url.base, name).ok()?;
             executor.fetch.size(&url).ok().flatten()
         }
+        // What a directory says of its own size tells nothing of what is in it.
+        (_, Location::File { .. }) if step.transfer.copies_trees() => None,
         (_, Location::File { path, .. }) => {
             let stat = executor.root.stat(path).ok()?;
             u64::try_from(stat.st_size).ok()
         }
-        (BlobSource::Directory(_), Location::Remote { .. }) => None,
+        (Source::Directory(_), Location::Remote { .. }) | (_, Location::Slot(_)) => None,
     }
 }
 
@@ -126,11 +132,8 @@ impl Shortage {
         let same = root
             .stat(removal.path)
             .is_ok_and(|stat| stat.st_dev == self.device);
-        let own = target(removal.transfer);
-        let linked = own
-            .current_symlink
-            .as_ref()
-            .and_then(|link| root.canonicalize(&own.directory.join(link)).ok());
+        let link = removal.transfer.target().link();
+        let linked = link.and_then(|link| root.canonicalize(&link).ok());
         // Without a link, the newest complete version is all that the host has.
         let free_to_go = match linked {
             Some(linked) => linked != removal.path,
@@ -212,6 +215,11 @@ pub fn free_at(root: &Root, directory: &Path) -> Option<u64> {
 
 /// Bytes that can still be written to the file system of an open file, less the reserve.
 pub(super) fn free_beside(file: &std::fs::File) -> io::Result<u64> {
+    free_in(file)
+}
+
+/// The same of any open file or directory.
+pub(super) fn free_in(file: impl std::os::fd::AsFd) -> io::Result<u64> {
     let free = available(&rustix::fs::fstatvfs(file)?);
     Ok(free.saturating_sub(RESERVE))
 }

@@ -1,14 +1,16 @@
-//! The second pass for one transfer: the pending file gets its final name, the current symlink leads to it.
+//! The second pass for one transfer: what is pending gets its final name, the current symlink leads to it.
 
 use std::path::{Path, PathBuf};
 
-use super::{Executor, Verified};
-use crate::definition::transfer::{Activation, BlobSource, Transfer};
+use super::{Executor, Verified, slot, tree};
+use crate::definition::transfer::{Activation, Place, Source, Transfer};
 use crate::fetch;
 use crate::inventory::Location;
 use crate::inventory::link::{self, LinkError, LinkState};
-use crate::plan::{Action, Step, source, target};
+use crate::plan::{Action, Step};
 use crate::storage::atomic::{self, AtomicError};
+use crate::storage::disk::DiskError;
+use crate::storage::tree as storage;
 use crate::version::Version;
 
 /// A transfer whose artifact, as its users see it, has changed.
@@ -32,6 +34,9 @@ pub enum SwitchError {
     /// The file system refused.
     #[error(transparent)]
     Storage(#[from] AtomicError),
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// The link's place cannot be examined.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -66,32 +71,24 @@ pub(super) fn install(
     step: &Step<'_>,
     verified: Option<Verified>,
 ) -> Result<Option<Moved>, SwitchError> {
-    let Executor {
-        root, durability, ..
-    } = *executor;
+    let root = executor.root;
     let renamed = verified.is_some();
     let path = match verified {
         None => step.path.clone(),
         Some(verified) => {
             let pending = verified.path();
-            let parent = pending.parent().unwrap_or(Path::new("/"));
-            let directory = atomic::create_directory(root, parent, durability)?;
-            let (from, to) = (
-                pending.file_name().unwrap_or_default(),
-                step.path.file_name().unwrap_or_default(),
-            );
-            if matches!(directory.read_link(to), Ok(Some(_))) {
-                // Some link of another's: a file must not take its place.
-                return Err(SwitchError::Occupied {
-                    path: root.outer(&directory.path().join(to)),
-                });
-            }
-            atomic::rename(root, &directory, from, to, durability)?;
-            let path = directory.path().join(to);
-            let (from, outer) = (describe(executor, step, pending), root.outer(&path));
+            let path = match (step.transfer.target().place, &step.slot) {
+                (Place::Slots(target), Some(slot)) => {
+                    slot::install(executor, target, slot)?;
+                    step.path.clone()
+                }
+                (place, _) => rename(executor, step, place, pending)?,
+            };
             executor.say(format!(
-                "Successfully installed {from} as '{}' (regular-file).",
-                outer.display()
+                "Successfully installed {} as '{}' ({}).",
+                describe(executor, step, pending),
+                root.outer(&path).display(),
+                step.transfer.target().place.word()
             ));
             path
         }
@@ -108,6 +105,44 @@ pub(super) fn install(
     }))
 }
 
+/// Gives what waits in a directory its final name.
+fn rename(
+    executor: &Executor<'_>,
+    step: &Step<'_>,
+    place: Place<'_>,
+    pending: &Path,
+) -> Result<PathBuf, SwitchError> {
+    let Executor {
+        root, durability, ..
+    } = *executor;
+    let parent = pending.parent().unwrap_or(Path::new("/"));
+    let directory = atomic::create_directory(root, parent, durability)?;
+    let (from, to) = (
+        pending.file_name().unwrap_or_default(),
+        step.path.file_name().unwrap_or_default(),
+    );
+    let path = directory.path().join(to);
+    if matches!(directory.read_link(to), Ok(Some(_))) {
+        // Some link of another's: a file must not take its place.
+        return Err(SwitchError::Occupied {
+            path: root.outer(&path),
+        });
+    }
+    let Place::Trees(..) = place else {
+        atomic::rename(root, &directory, from, to, durability)?;
+        return Ok(path);
+    };
+    // The original may have left its mark at one that waits, which could not be renamed then.
+    storage::unseal(root, &directory, from)?;
+    tree::forget(&directory, from);
+    atomic::rename(root, &directory, from, to, durability)?;
+    // Only now: what is immutable cannot be renamed.
+    if step.is_read_only() {
+        storage::seal(root, &directory, to)?;
+    }
+    Ok(path)
+}
+
 enum Pointing {
     Moved,
     Right,
@@ -122,11 +157,10 @@ fn point(
     let Executor {
         root, durability, ..
     } = *executor;
-    let own = target(transfer);
-    let Some(setting) = &own.current_symlink else {
+    let own = transfer.target();
+    let Some(written) = own.link() else {
         return Ok(None);
     };
-    let written = own.directory.join(setting);
     let directory =
         atomic::create_directory(root, written.parent().unwrap_or(Path::new("/")), durability)?;
     let name = written.file_name().unwrap_or_default();
@@ -160,23 +194,18 @@ fn point(
     Ok(Some((place, Pointing::Moved)))
 }
 
-/// Where an installed file came from, as the message names it.
+/// Where an installed version came from, as the message names it.
 fn describe(executor: &Executor<'_>, step: &Step<'_>, pending: &Path) -> String {
-    match (&step.action, source(step.transfer)) {
-        (Action::Acquire { source, .. }, BlobSource::Url(from)) => match &source.location {
-            Location::Remote { name } => {
-                let url = fetch::url::join(&from.base, name).unwrap_or_else(|_| name.clone());
-                format!("'{url}' (url-file)")
-            }
-            Location::File { path, .. } => format!("'{}' (url-file)", path.display()),
-        },
-        (Action::Acquire { source, .. }, BlobSource::Directory(_)) => {
-            let path = source.path().unwrap_or(pending);
-            format!("'{}' (regular-file)", executor.root.outer(path).display())
+    let outer = |path: &Path| executor.root.outer(path).display().to_string();
+    let Action::Acquire { source, .. } = &step.action else {
+        let word = step.transfer.target().place.word();
+        return format!("'{}' ({word})", outer(pending));
+    };
+    let from = match (&source.location, step.transfer.source()) {
+        (Location::Remote { name }, Source::Url(from)) => {
+            fetch::url::join(&from.base, name).unwrap_or_else(|_| name.clone())
         }
-        _ => format!(
-            "'{}' (regular-file)",
-            executor.root.outer(pending).display()
-        ),
-    }
+        _ => outer(source.path().unwrap_or(pending)),
+    };
+    format!("'{from}' ({})", step.transfer.source_word())
 }

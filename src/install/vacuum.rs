@@ -1,14 +1,20 @@
 //! Removes instances.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::Executor;
-use crate::definition::transfer::Transfer;
-use crate::inventory::files::{self, FilesError};
+use super::acquire::partial_name;
+use super::{Executor, slot};
+use crate::definition::transfer::{Place, Transfer};
+use crate::inventory::State;
+use crate::inventory::files::{self, FilesError, Sort};
 use crate::inventory::link::{self, Link, LinkError, LinkState};
 use crate::pattern::Patterns;
-use crate::plan::{Removal, RemovalKind, target};
+use crate::plan::{Removal, RemovalKind};
+use crate::root::Root;
 use crate::storage::atomic::{self, AtomicError};
+use crate::storage::disk::DiskError;
+use crate::storage::tree;
 
 /// Something could not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +22,9 @@ pub enum VacuumError {
     /// The kernel refused.
     #[error(transparent)]
     Remove(#[from] AtomicError),
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// A current symlink cannot be examined.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -32,12 +41,12 @@ pub fn remove(executor: &Executor<'_>, removal: &Removal<'_>) -> Result<(), Vacu
     let root = executor.root;
     let outer = root.outer(removal.path);
     executor.say(format!(
-        "Removing {} '{}' (regular-file).",
+        "Removing {} '{}' ({}).",
         removal.kind.as_str(),
-        outer.display()
+        outer.display(),
+        removal.transfer.target().place.word()
     ));
-    let own = target(removal.transfer);
-    let directory = &own.directory;
+    let own = removal.transfer.target();
     if removal.kind == RemovalKind::Disabled
         && let Some(Link {
             path,
@@ -49,15 +58,72 @@ pub fn remove(executor: &Executor<'_>, removal: &Removal<'_>) -> Result<(), Vacu
         let top = path.parent().unwrap_or(Path::new("/"));
         atomic::remove_file_and_empty_parents(root, &path, top, executor.durability)?;
     }
-    let top = root
-        .canonicalize(directory)
-        .unwrap_or_else(|_| directory.clone());
-    Ok(atomic::remove_file_and_empty_parents(
-        root,
-        removal.path,
-        &top,
-        executor.durability,
-    )?)
+    discard(executor, removal.transfer, removal.path, removal.slot)
+}
+
+/// Removes what a transfer has at a path, whatever it is.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn discard(
+    executor: &Executor<'_>,
+    transfer: &Transfer,
+    path: &Path,
+    slot: Option<u32>,
+) -> Result<(), VacuumError> {
+    let root = executor.root;
+    match (transfer.target().place, slot) {
+        (Place::Slots(target), Some(number)) => Ok(slot::empty(executor, target, number)?),
+        (Place::Slots(_), None) => Ok(()),
+        (Place::Files(directory), _) => {
+            let top = resolved(root, directory);
+            let durability = executor.durability;
+            Ok(atomic::remove_file_and_empty_parents(
+                root, path, &top, durability,
+            )?)
+        }
+        (Place::Trees(directory, _), _) => {
+            Ok(remove_tree(executor, path, &resolved(root, directory))?)
+        }
+    }
+}
+
+/// Removes a directory and all that is in it, and the directories above it that it was the last in. It first gets the
+/// name of something unfinished: half of it is never taken for the whole, and a run that is cut off leaves what the next
+/// one removes.
+pub(super) fn remove_tree(
+    executor: &Executor<'_>,
+    path: &Path,
+    top: &Path,
+) -> Result<(), AtomicError> {
+    let Executor {
+        root, durability, ..
+    } = *executor;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(());
+    };
+    let Ok(directory) = root.directory(parent) else {
+        return Ok(());
+    };
+    let bare = [State::Pending, State::Partial]
+        .iter()
+        .find_map(|state| name.to_str()?.strip_prefix(state.prefix()))
+        .map_or(name, OsStr::new);
+    let doomed = partial_name(bare);
+    if *doomed != *name {
+        tree::remove(root, &directory, &doomed)?;
+        tree::unseal(root, &directory, name)?;
+        atomic::rename(root, &directory, name, &doomed, durability)?;
+    }
+    tree::remove(root, &directory, &doomed)?;
+    let doomed = directory.path().join(doomed);
+    // It is gone; this is for the directories above.
+    atomic::remove_file_and_empty_parents(root, &doomed, top, durability)
+}
+
+fn resolved(root: &Root, directory: &Path) -> PathBuf {
+    root.canonicalize(directory)
+        .unwrap_or_else(|_| directory.to_path_buf())
 }
 
 /// How much was removed, in the words of the original.
@@ -82,30 +148,37 @@ pub fn remove_unclaimed(
     transfers: &[&Transfer],
 ) -> Result<(), VacuumError> {
     let root = executor.root;
-    let resolved = |transfer: &Transfer| {
-        let directory = &target(transfer).directory;
-        root.canonicalize(directory)
-            .unwrap_or_else(|_| directory.clone())
-    };
-    let directories: Vec<PathBuf> = transfers
+    let places: Vec<(&Transfer, PathBuf)> = transfers
         .iter()
-        .map(|transfer| resolved(transfer))
+        .filter_map(|transfer| {
+            let directory = transfer.target().place.directory()?;
+            Some((*transfer, resolved(root, directory)))
+        })
         .collect();
-    let mut done: Vec<&PathBuf> = Vec::new();
-    for (transfer, directory) in transfers.iter().zip(&directories) {
-        if !transfer.remove_temporary || done.contains(&directory) {
+    let mut done: Vec<(&PathBuf, Sort)> = Vec::new();
+    for (transfer, directory) in &places {
+        let sort = match transfer.target().place {
+            Place::Trees(..) => Sort::Trees,
+            Place::Files(_) | Place::Slots(_) => Sort::Files,
+        };
+        if !transfer.remove_temporary || done.contains(&(directory, sort)) {
             continue;
         }
-        done.push(directory);
+        done.push((directory, sort));
         // Several transfers may keep their files in one directory.
-        let neighbours: Vec<&Patterns> = transfers
+        let neighbours: Vec<&Patterns> = places
             .iter()
-            .zip(&directories)
-            .filter(|(_, other)| *other == directory)
-            .map(|(transfer, _)| &target(transfer).patterns)
+            .filter(|(_, other)| other == directory)
+            .map(|(transfer, _)| transfer.target().patterns)
             .collect();
-        for path in files::unclaimed_temporaries(root, directory, &neighbours)? {
-            atomic::remove_file_and_empty_parents(root, &path, directory, executor.durability)?;
+        for path in files::unclaimed_temporaries(root, directory, &neighbours, sort)? {
+            match sort {
+                Sort::Trees => remove_tree(executor, &path, directory)?,
+                Sort::Files => {
+                    let durability = executor.durability;
+                    atomic::remove_file_and_empty_parents(root, &path, directory, durability)?;
+                }
+            }
         }
     }
     Ok(())

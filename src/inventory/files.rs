@@ -20,6 +20,15 @@ pub enum Side {
     Target,
 }
 
+/// What counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// Regular files.
+    Files,
+    /// Directories.
+    Trees,
+}
+
 /// A directory that cannot be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
@@ -41,7 +50,7 @@ pub enum FilesError {
     },
 }
 
-/// Lists the regular files below `directory` that match, newest version first. A directory that is missing holds
+/// Lists the files or directories below `directory` that match, newest version first. A directory that is missing holds
 /// nothing (compat 2, B5.2).
 ///
 /// # Errors
@@ -50,6 +59,7 @@ pub fn list(
     root: &Root,
     directory: &Path,
     patterns: &Patterns,
+    sort: Sort,
     side: Side,
 ) -> Result<Vec<Instance>, FilesError> {
     let Some(top) = open(root, directory)? else {
@@ -58,6 +68,7 @@ pub fn list(
     let mut walk = Walk {
         root,
         patterns,
+        sort,
         side,
         found: Vec::new(),
     };
@@ -65,7 +76,7 @@ pub fn list(
     Ok(walk.found)
 }
 
-/// Names of unfinished files directly in `directory` that none of the patterns covers (what `RemoveTemporary=` removes).
+/// Names of unfinished files or directories directly in `directory` that none of the patterns covers (what `RemoveTemporary=` removes).
 ///
 /// # Errors
 /// When the directory exists and cannot be read.
@@ -73,6 +84,7 @@ pub fn unclaimed_temporaries(
     root: &Root,
     directory: &Path,
     patterns: &[&Patterns],
+    sort: Sort,
 ) -> Result<Vec<PathBuf>, FilesError> {
     let Some(opened) = open(root, directory)? else {
         return Ok(Vec::new());
@@ -83,7 +95,7 @@ pub fn unclaimed_temporaries(
     })?;
     Ok(entries
         .into_iter()
-        .filter(|entry| entry.kind == FileType::RegularFile)
+        .filter(|entry| entry.kind == sort.file_type())
         .filter(|entry| match entry.name.to_str().map(split_state) {
             Some((State::Complete, _)) | None => false,
             Some((_, name)) => patterns
@@ -109,8 +121,18 @@ fn open(root: &Root, directory: &Path) -> Result<Option<Directory>, FilesError> 
 struct Walk<'a> {
     root: &'a Root,
     patterns: &'a Patterns,
+    sort: Sort,
     side: Side,
     found: Vec<Instance>,
+}
+
+impl Sort {
+    fn file_type(self) -> FileType {
+        match self {
+            Self::Files => FileType::RegularFile,
+            Self::Trees => FileType::Directory,
+        }
+    }
 }
 
 impl Walk<'_> {
@@ -141,8 +163,11 @@ impl Walk<'_> {
                 State::Partial
             };
             let path = format!("{prefix}{name}");
+            // compat: a directory can be an instance, and lead to others (compat 2, B2 rule 11).
+            if entry.kind == self.sort.file_type() {
+                self.found(directory, &entry.name, &path, state)?;
+            }
             match entry.kind {
-                FileType::RegularFile => self.file(directory, &entry.name, &path, state)?,
                 FileType::Directory
                     if self.patterns.is_recursive() || self.patterns.match_path(&path).descend =>
                 {
@@ -163,7 +188,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn file(
+    fn found(
         &mut self,
         directory: &Directory,
         name: &OsStr,
@@ -225,7 +250,7 @@ fn nanoseconds(stamp: StatxTimestamp) -> i128 {
 }
 
 /// Splits the mark of an unfinished file off its name.
-fn split_state(name: &str) -> (State, &str) {
+pub(crate) fn split_state(name: &str) -> (State, &str) {
     for state in [State::Pending, State::Partial] {
         if let Some(rest) = name.strip_prefix(state.prefix()) {
             return (state, rest);

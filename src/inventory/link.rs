@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use crate::definition::transfer::FileTarget;
+use crate::definition::transfer::{Place, Target};
 use crate::root::Root;
 
 /// A current symlink as it stands.
@@ -42,11 +42,10 @@ pub struct LinkError {
 ///
 /// # Errors
 /// When the kernel refuses the look for another reason than absence.
-pub fn examine(root: &Root, target: &FileTarget) -> Result<Option<Link>, LinkError> {
-    let Some(setting) = &target.current_symlink else {
+pub fn examine(root: &Root, target: Target<'_>) -> Result<Option<Link>, LinkError> {
+    let Some(written) = target.link() else {
         return Ok(None);
     };
-    let written = target.directory.join(setting);
     let failed = |source| LinkError {
         path: root.outer(&written),
         source,
@@ -68,6 +67,10 @@ pub fn examine(root: &Root, target: &FileTarget) -> Result<Option<Link>, LinkErr
         Err(error) => return Err(failed(error)),
         Ok(None) => LinkState::Occupied,
         Ok(Some(text)) if text == Path::new("/dev/null") => LinkState::Masked,
+        // Partitions are known by their nodes, also where (in an image file) there are none.
+        Ok(Some(text)) if matches!(target.place, Place::Slots(_)) => {
+            LinkState::To(lexical(&path, &text))
+        }
         Ok(Some(_)) => match root.canonicalize(&path) {
             Ok(destination) => LinkState::To(destination),
             Err(error)
@@ -80,6 +83,22 @@ pub fn examine(root: &Root, target: &FileTarget) -> Result<Option<Link>, LinkErr
         },
     };
     Ok(Some(Link { path, state }))
+}
+
+/// Where a link's text leads if nothing on the way is a link.
+fn lexical(link: &Path, text: &Path) -> PathBuf {
+    let mut path = link.parent().unwrap_or(Path::new("/")).to_path_buf();
+    for component in text.components() {
+        match component {
+            Component::ParentDir => {
+                path.pop();
+            }
+            Component::Normal(name) => path.push(name),
+            Component::RootDir => path = PathBuf::from("/"),
+            Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    path
 }
 
 /// The text of a link at `link` that leads to `target`: relative, so that it holds in any root.

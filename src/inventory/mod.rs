@@ -1,6 +1,6 @@
 //! What exists: the instances that a transfer's source offers and that its target holds.
 //!
-//! Only reads. [`files`] walks directories, [`remote`] lists what an authenticated manifest names, [`link`] looks where
+//! Only reads. [`files`] walks directories, [`slots`] looks at partitions, [`remote`] lists what an authenticated manifest names, [`link`] looks where
 //! a current symlink points. What follows from it is decided in [`crate::resolve`].
 
 pub mod cache;
@@ -9,6 +9,7 @@ pub mod link;
 pub mod remote;
 pub mod seen;
 pub mod shared;
+pub mod slots;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::metadata::{Metadata, MetadataError, Sha256};
 use crate::verify::memory::Changed;
 use crate::version::Version;
 use link::Link;
+use slots::Slot;
 
 /// One version of one artifact, somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,13 +82,15 @@ pub enum Location {
         /// The name as the manifest spells it.
         name: String,
     },
-    /// A file.
+    /// A file, or a directory.
     File {
         /// The inner path, symlinks above it resolved.
         path: PathBuf,
         /// When it came here.
         arrival: Arrival,
     },
+    /// A partition.
+    Slot(Slot),
 }
 
 /// When a file came to its place, in nanoseconds since the epoch.
@@ -115,7 +119,9 @@ impl fmt::Display for Location {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Remote { name } => formatter.write_str(name),
-            Self::File { path, .. } => path.display().fmt(formatter),
+            Self::File { path, .. } | Self::Slot(Slot { path, .. }) => {
+                path.display().fmt(formatter)
+            }
         }
     }
 }
@@ -148,8 +154,17 @@ impl Instance {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &self.location {
-            Location::File { path, .. } => Some(path),
+            Location::File { path, .. } | Location::Slot(Slot { path, .. }) => Some(path),
             Location::Remote { .. } => None,
+        }
+    }
+
+    /// The partition of one that is in one.
+    #[must_use]
+    pub fn slot(&self) -> Option<&Slot> {
+        match &self.location {
+            Location::Slot(slot) => Some(slot),
+            Location::File { .. } | Location::Remote { .. } => None,
         }
     }
 
@@ -164,7 +179,7 @@ impl Instance {
     fn place(&self) -> &Path {
         match &self.location {
             Location::Remote { name } => Path::new(name),
-            Location::File { path, .. } => path,
+            Location::File { path, .. } | Location::Slot(Slot { path, .. }) => path,
         }
     }
 }
@@ -178,6 +193,8 @@ pub struct Inventory {
     pub changed: BTreeMap<Version, Changed>,
     /// What the target holds, newest first, unfinished instances included.
     pub installed: Vec<Instance>,
+    /// Partitions of the target that hold nothing.
+    pub free: Vec<Slot>,
     /// Where the current symlink points, if the transfer has one.
     pub link: Option<Link>,
 }

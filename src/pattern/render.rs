@@ -74,6 +74,12 @@ pub enum RenderError {
         /// The field that is unknown.
         wildcard: Wildcard,
     },
+    /// The name is too long for a partition's label, or the one that free partitions have.
+    #[error("Formatted pattern is not suitable as GPT partition label, refusing: {name}")]
+    UnsuitableLabel {
+        /// The name as rendered.
+        name: String,
+    },
     /// The name is no relative path to a file.
     #[error("Formatted pattern is not suitable as file name, refusing: {name}")]
     UnsuitableName {

@@ -10,7 +10,7 @@ use crate::inventory::{Instance, Inventory, State};
 use crate::resolve::Resolution;
 use crate::version::Version;
 
-/// A file to be removed.
+/// Something to be removed: a file, a directory, or what a partition holds.
 #[derive(Debug, Clone)]
 pub struct Removal<'a> {
     /// The transfer it belongs to.
@@ -21,6 +21,8 @@ pub struct Removal<'a> {
     pub version: &'a Version,
     /// Why it goes.
     pub kind: RemovalKind,
+    /// The number of the partition that it is in, if it is in one.
+    pub slot: Option<u32>,
     /// Whether it is the newest complete version that its transfer has now.
     pub is_newest: bool,
 }
@@ -83,6 +85,7 @@ pub fn removals<'a>(
                 path,
                 version: &instance.metadata.version,
                 kind,
+                slot: instance.slot().map(|slot| slot.number),
                 is_newest: Some(&instance.metadata.version) == newest,
             })
         };
@@ -185,6 +188,7 @@ pub(super) fn leftovers<'a>(resolution: &Resolution<'a>) -> Vec<Removal<'a>> {
                     path,
                     version: set.version,
                     kind: RemovalKind::Partial,
+                    slot: instance.slot().map(|slot| slot.number),
                     is_newest: false,
                 });
             }

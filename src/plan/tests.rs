@@ -1,4 +1,5 @@
 use super::*;
+use crate::definition::transfer::{BlobTarget, FileTarget, Overrides, Route};
 use crate::inventory::link::{Link, LinkState};
 use crate::resolve::Knowledge;
 use crate::resolve::tests::{inventory, local, located, transfer, version};
@@ -302,10 +303,21 @@ fn a_stale_link_alone_is_work_for_update_and_not_for_acquire() {
     assert_eq!(idle(&one, &inventory, request(Goal::Acquire)), "UpToDate");
 }
 
+fn files(transfer: &mut Transfer) -> &mut FileTarget {
+    let Route::Blob {
+        target: BlobTarget::File(target),
+        ..
+    } = &mut transfer.route
+    else {
+        panic!("the transfers here have files")
+    };
+    target
+}
+
 #[test]
 fn explicit_settings_win_over_what_the_source_says() {
     let mut one = transfer("a");
-    let Route::Blob { target, .. } = &mut one.route;
+    let target = files(&mut one);
     target.overrides = Overrides {
         mode: Some(0o600),
         tries_left: Some(5),
@@ -329,7 +341,7 @@ fn explicit_settings_win_over_what_the_source_says() {
 fn two_transfers_into_one_file_or_one_link_are_refused() {
     for (same_file, expected) in [(true, "x_1"), (false, "/target-a/x")] {
         let (one, mut two) = (transfer("a"), transfer("b"));
-        let Route::Blob { target, .. } = &mut two.route;
+        let target = files(&mut two);
         if same_file {
             target.directory = "/target-a".into();
             target.current_symlink = None;

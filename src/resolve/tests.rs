@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::definition::transfer::{
-    Activation, Authentication, BlobSource, Check, DirectorySource, FileTarget, Keys, Overrides,
-    Route, Verification,
+    Activation, Authentication, BlobSource, BlobTarget, Check, DirectorySource, FileTarget, Keys,
+    Overrides, Route, Verification,
 };
 use crate::metadata::{Metadata, Sha256};
 use crate::pattern::{Pattern, Patterns};
@@ -37,12 +37,12 @@ pub(crate) fn transfer(id: &str) -> Transfer {
                 path: "/source".into(),
                 patterns: patterns.clone(),
             }),
-            target: FileTarget {
+            target: BlobTarget::File(FileTarget {
                 directory: format!("/target-{id}").into(),
                 patterns,
                 current_symlink: Some("x".into()),
                 overrides: Overrides::default(),
-            },
+            }),
         },
         instances_max: 3,
         remove_temporary: true,
@@ -128,6 +128,7 @@ pub(crate) fn inventory(
         available: available.iter().map(|text| remote(text)).collect(),
         changed: BTreeMap::new(),
         installed: installed.collect(),
+        free: Vec::new(),
         link: None,
     };
     inventory.link = Some(Link {

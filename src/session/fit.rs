@@ -16,14 +16,15 @@ use sha2::Digest as _;
 use super::{Session, SessionError, Surveyed};
 use crate::compat::{self, Misfit, Os, Verdict};
 use crate::definition::Component;
-use crate::definition::transfer::{BlobSource, Transfer};
+use crate::definition::transfer::{Source, Transfer};
 use crate::event::{Event, Severity, chain};
 use crate::extension::ExtensionKind;
 use crate::fetch::{self, Budget, Ranged};
 use crate::image::{Bytes, Facts, Image, ImageError, Release};
+use crate::inventory::slots::Slot;
 use crate::inventory::{Instance, Inventory, Location, State};
 use crate::metadata::Sha256;
-use crate::plan::{Reach, source, target};
+use crate::plan::Reach;
 use crate::resolve::{Part, Resolution};
 use crate::storage::atomic;
 use crate::version::Version;
@@ -259,17 +260,17 @@ impl Session<'_> {
 
     fn look_at_source(&self, transfer: &Transfer, part: &Part<'_>, entry: &Entry) -> Option<Facts> {
         let instance = part.available?;
-        match (&instance.location, source(transfer)) {
+        match (&instance.location, transfer.source()) {
             (Location::File { path, .. }, _) => {
                 let key = self.identity(path)?;
                 self.look_at_file(path, Some(&key), entry).ok().flatten()
             }
-            (Location::Remote { name }, BlobSource::Url(from)) => {
+            (Location::Remote { name }, Source::Url(from)) => {
                 let url = fetch::url::join(&from.base, name).ok()?;
                 let key = instance.metadata.sha256?.to_string();
                 self.peek(&url, &key, entry)
             }
-            (Location::Remote { .. }, BlobSource::Directory(_)) => None,
+            (Location::Remote { .. }, Source::Directory(_)) | (Location::Slot(_), _) => None,
         }
     }
 
@@ -410,9 +411,10 @@ fn entry(transfer: &Transfer, inventory: &Inventory, part: &Part<'_>) -> Option<
     }
     let name = match &part.available?.location {
         Location::Remote { name } => Path::new(name),
-        Location::File { path, .. } => path,
+        Location::File { path, .. } | Location::Slot(Slot { path, .. }) => path,
     };
-    ExtensionKind::entry(&target(transfer).directory.join(name.file_name()?))
+    let directory = transfer.target().place.directory()?;
+    ExtensionKind::entry(&directory.join(name.file_name()?))
 }
 
 fn memory(key: &str, (kind, name): &Entry) -> PathBuf {

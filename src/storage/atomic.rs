@@ -299,29 +299,27 @@ pub fn remove_empty_directory(root: &Root, inner: &Path) -> Result<(), AtomicErr
     rustix::fs::unlinkat(&above, name, AtFlags::REMOVEDIR).map_err(|error| failed(error.into()))
 }
 
-/// Removes a file or, with all that is in it, a directory; links are removed, never followed. A directory first gets a
-/// hidden name, so that half of it is never taken for the whole.
+/// Removes a file or, with all that is in it, a directory under the name that it has; links are removed, never followed.
 ///
 /// # Errors
-/// Whatever the kernel answers; what is left lies under the hidden name.
-pub fn remove_tree(root: &Root, directory: &Directory, name: &OsStr) -> Result<(), AtomicError> {
-    let failed = |name: &OsStr, error: io::Error| {
-        AtomicError::new("remove", root.outer(&directory.path().join(name)), error)
-    };
-    match directory.stat(name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(name, error)),
-        Ok(stat) if !FileType::from_raw_mode(stat.st_mode).is_dir() => {
-            return remove(root, directory, name);
-        }
-        Ok(_) => {}
-    }
-    let hidden = temporary_name(name);
-    if *name != *hidden {
-        remove_entries(directory, &hidden).map_err(|error| failed(&hidden, error))?;
-        rename(root, directory, name, &hidden, Durability::Unsynced)?;
-    }
-    remove_entries(directory, &hidden).map_err(|error| failed(&hidden, error))
+/// Whatever the kernel answers; a part of it may be left.
+pub fn remove_unseen_tree(
+    root: &Root,
+    directory: &Directory,
+    name: &OsStr,
+) -> Result<(), AtomicError> {
+    remove_entries(directory, name).map_err(|error| failure("remove", root, directory, name, error))
+}
+
+/// What failed at an entry of a directory.
+pub(super) fn failure(
+    operation: &'static str,
+    root: &Root,
+    directory: &Directory,
+    name: &OsStr,
+    error: io::Error,
+) -> AtomicError {
+    AtomicError::new(operation, root.outer(&directory.path().join(name)), error)
 }
 
 /// Removes what `name` holds, and it; deeper directories first, without recursion.
@@ -334,22 +332,25 @@ fn remove_entries(directory: &Directory, name: &OsStr) -> io::Result<()> {
         }
         Err(error) => return Err(error),
     };
-    let mut path = vec![(name.to_owned(), top)];
-    while let Some((_, deepest)) = path.last() {
-        let mut below = None;
-        for entry in deepest.entries()? {
+    let entries = top.entries()?.into_iter();
+    let mut path = vec![(name.to_owned(), top, entries)];
+    while let Some((_, deepest, entries)) = path.last_mut() {
+        let below = entries.by_ref().find_map(|entry| {
             if entry.kind == FileType::Directory {
-                below = Some((entry.name.clone(), deepest.subdirectory(&entry.name)?));
-                break;
+                return Some(Ok(entry.name));
             }
-            rustix::fs::unlinkat(deepest, &entry.name, AtFlags::empty())?;
-        }
-        if let Some(below) = below {
-            path.push(below);
+            let removed = rustix::fs::unlinkat(&*deepest, &entry.name, AtFlags::empty());
+            removed.err().map(Err)
+        });
+        if let Some(name) = below {
+            let name = name?;
+            let opened = deepest.subdirectory(&name)?;
+            let entries = opened.entries()?.into_iter();
+            path.push((name, opened, entries));
             continue;
         }
-        let Some((name, _)) = path.pop() else { break };
-        let above = path.last().map_or(directory, |(_, above)| above);
+        let Some((name, ..)) = path.pop() else { break };
+        let above = path.last().map_or(directory, |(_, above, _)| above);
         rustix::fs::unlinkat(above, &name, AtFlags::REMOVEDIR)?;
     }
     Ok(())

@@ -1,3 +1,5 @@
 //! Storage primitives: the few operations by which state on disk changes.
 
 pub mod atomic;
+pub mod disk;
+pub mod tree;

@@ -10,7 +10,7 @@ use crate::activate::{self, ActivateError, effects};
 use crate::definition::{Component, ComponentName};
 use crate::error::Error;
 use crate::extension::ExtensionKind;
-use crate::install::{choice, cleanup, marks, owed};
+use crate::install::{InstallError, choice, cleanup, marks, owed, vacuum};
 use crate::inventory::Instance;
 use crate::plan::Reach;
 use crate::session::{Requirement, SessionError, Surveyed};
@@ -149,18 +149,21 @@ fn take_away(context: &Context<'_>, doomed: &Doomed) -> Result<(), Error> {
     }
     remove_file(context, &doomed.definition)?;
     if !context.settings.bakery.keep_images {
-        let installed = doomed
-            .surveyed
-            .inventories
-            .iter()
-            .flat_map(|inventory| &inventory.installed);
-        for path in installed.filter_map(Instance::path) {
-            remove_file(context, path)?;
+        for (transfer, inventory) in doomed.surveyed.transfers() {
+            for instance in &inventory.installed {
+                let slot = instance.slot().map(|slot| slot.number);
+                if let Some(path) = instance.path() {
+                    vacuum::discard(&context.executor, transfer, path, slot)
+                        .map_err(InstallError::from)?;
+                }
+            }
         }
         cleanup::run(&context.executor, &doomed.name, None)?;
         for transfer in &doomed.surveyed.component.transfers {
             // Only if nothing of anybody's is left in it.
-            let _ = atomic::remove_empty_directory(root, &crate::plan::target(transfer).directory);
+            if let Some(directory) = transfer.target().place.directory() {
+                let _ = atomic::remove_empty_directory(root, directory);
+            }
         }
     }
     choice::clear(root, &key, durability).map_err(Error::DropIn)?;

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Context, Finding, Severity, option};
 use crate::definition::Component;
-use crate::definition::transfer::{BlobSource, Transfer, Verification};
+use crate::definition::transfer::{Disk, Place, Source, Transfer, Verification};
 use crate::extension::ExtensionKind;
-use crate::plan::{source, target};
 
 pub(super) fn look(context: &Context<'_>, components: &[Component], findings: &mut Vec<Finding>) {
     for component in components {
@@ -29,7 +28,7 @@ pub(super) fn look(context: &Context<'_>, components: &[Component], findings: &m
 }
 
 fn unsigned(transfer: &Transfer, findings: &mut Vec<Finding>) {
-    let is_remote = matches!(source(transfer), BlobSource::Url(_));
+    let is_remote = matches!(transfer.source(), Source::Url(_));
     if is_remote && transfer.verification == Verification::Skip {
         findings.push(Finding::new(
             Severity::Note,
@@ -42,8 +41,10 @@ fn unsigned(transfer: &Transfer, findings: &mut Vec<Finding>) {
 
 /// systemd-sysext takes every image in its directories for an extension, under the name of its file.
 fn versions_among_extensions(transfer: &Transfer, findings: &mut Vec<Finding>) {
-    let own = target(transfer);
-    let probe = own.directory.join("x.raw");
+    let Some(directory) = transfer.target().place.directory() else {
+        return;
+    };
+    let probe = directory.join("x.raw");
     let directly = ExtensionKind::entry(&probe).is_some_and(|(_, name)| name == "x");
     if directly {
         findings.push(Finding::new(
@@ -51,7 +52,7 @@ fn versions_among_extensions(transfer: &Transfer, findings: &mut Vec<Finding>) {
             transfer.file.display().to_string(),
             format!(
                 "its versions lie in '{}', where each of them is merged under a name that does not match its release file",
-                own.directory.display()
+                directory.display()
             ),
             "let `Path=` in [Target] be another directory (/var/lib/extensions.d/NAME), and `CurrentSymlink=` lead from here",
         ));
@@ -60,7 +61,9 @@ fn versions_among_extensions(transfer: &Transfer, findings: &mut Vec<Finding>) {
 
 /// A target below something that is no directory can never be written.
 fn unreachable(context: &Context<'_>, transfer: &Transfer, findings: &mut Vec<Finding>) {
-    let directory = &target(transfer).directory;
+    let Some(directory) = transfer.target().place.directory() else {
+        return;
+    };
     let mut ancestors = directory.ancestors().filter_map(|path| {
         let stat = context.root.stat(path).ok()?;
         Some((path, rustix::fs::FileType::from_raw_mode(stat.st_mode)))
@@ -86,15 +89,21 @@ fn shared_places(components: &[Component], findings: &mut Vec<Finding>) {
     let mut places: BTreeMap<PathBuf, &Path> = BTreeMap::new();
     let transfers = components.iter().flat_map(|component| &component.transfers);
     for transfer in transfers.filter(|transfer| transfer.enabled) {
-        let own = target(transfer);
-        let link = own
-            .current_symlink
-            .as_ref()
-            .map(|link| own.directory.join(link));
-        let names = own
-            .patterns
-            .first()
-            .map(|pattern| own.directory.join(pattern.as_str()));
+        let own = transfer.target();
+        let link = own.link();
+        let first = own.patterns.first();
+        let names = match own.place {
+            Place::Files(directory) | Place::Trees(directory, _) => {
+                first.map(|pattern| directory.join(pattern.as_str()))
+            }
+            Place::Slots(slots) => first.map(|pattern| {
+                let disk = match &slots.disk {
+                    Disk::At(path) => path.clone(),
+                    Disk::OfRoot => PathBuf::from("auto"),
+                };
+                disk.join(slots.kind.to_string()).join(pattern.as_str())
+            }),
+        };
         for place in link.into_iter().chain(names) {
             let Some(other) = places.insert(place.clone(), &transfer.file) else {
                 continue;

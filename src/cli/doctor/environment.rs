@@ -8,7 +8,7 @@ use crate::definition::Component;
 use crate::event::chain;
 use crate::extension::ExtensionKind;
 use crate::install::space;
-use crate::plan::{Reach, target};
+use crate::plan::Reach;
 
 /// A clock before this is wrong: this program did not exist (2025-01-01, in seconds since the epoch).
 const YOUNGEST: i64 = 1_735_689_600;
@@ -68,7 +68,9 @@ fn timers(context: &Context<'_>, findings: &mut Vec<Finding>) {
 fn room(context: &Context<'_>, components: &[Component], findings: &mut Vec<Finding>) {
     let mut told: Vec<u64> = Vec::new();
     for transfer in components.iter().flat_map(|component| &component.transfers) {
-        let directory = &target(transfer).directory;
+        let Some(directory) = transfer.target().place.directory() else {
+            continue;
+        };
         let mut existing = directory.ancestors();
         let Some(place) = existing.find(|path| context.root.stat(path).is_ok()) else {
             continue;
@@ -96,11 +98,7 @@ fn extensions(context: &Context<'_>, components: &[Component], findings: &mut Ve
     let is_extension = |component: &&Component| {
         let mut transfers = component.transfers.iter();
         transfers.any(|transfer| {
-            let own = target(transfer);
-            let link = own
-                .current_symlink
-                .as_ref()
-                .map(|link| own.directory.join(link));
+            let link = transfer.target().link();
             link.is_some_and(|link| ExtensionKind::of_path(&link).is_some())
         })
     };

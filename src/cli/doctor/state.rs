@@ -7,7 +7,7 @@ use crate::definition::{Component, ComponentName};
 use crate::install::database;
 use crate::inventory::State;
 use crate::inventory::link::{self, LinkState};
-use crate::plan::{Reach, target};
+use crate::plan::Reach;
 use crate::resolve::MarkKind;
 use crate::storage::atomic::TEMPORARY_PREFIX;
 use crate::trial::record;
@@ -21,8 +21,10 @@ pub(super) fn look(
     for component in components {
         instances(context, component, findings);
         for transfer in &component.transfers {
-            let own = target(transfer);
-            temporaries(context, &own.directory, findings);
+            let own = transfer.target();
+            if let Some(directory) = own.place.directory() {
+                temporaries(context, directory, findings);
+            }
             let link = link::examine(context.root, own).ok().flatten();
             let Some(link) = link else { continue };
             if let Some(parent) = link.path.parent() {

@@ -10,10 +10,9 @@ use crate::cli::Context;
 use crate::cli::output::json::{self, JsonFormat};
 use crate::cli::output::table::{self, Column};
 use crate::cli::settings::{Legend, Reasons};
-use crate::definition::transfer::{BlobSource, Transfer};
-use crate::inventory::{Instance, Location};
-use crate::plan::source;
-use crate::resolve::{Resolution, UpdateSet};
+use crate::definition::transfer::Transfer;
+use crate::inventory::Instance;
+use crate::resolve::{Part, Resolution, UpdateSet};
 use crate::session::Surveyed;
 
 /// The JSON of `list VERSION`.
@@ -45,6 +44,7 @@ struct Content {
 }
 
 enum Value {
+    Boolean(bool),
     Number(u64),
     Text(String),
 }
@@ -65,6 +65,7 @@ impl Serialize for Content {
         for (cell, value) in &self.cells {
             match value {
                 None => map.serialize_entry(cell.key, &None::<()>)?,
+                Some(Value::Boolean(boolean)) => map.serialize_entry(cell.key, boolean)?,
                 Some(Value::Number(number)) => map.serialize_entry(cell.key, number)?,
                 Some(Value::Text(text)) => map.serialize_entry(cell.key, text)?,
             }
@@ -87,11 +88,11 @@ static CELLS: [Cell; 9] = [
     },
     Cell {
         key: "ptflags",
-        title: Column::left("PTFLAGS"),
+        title: Column::right("PTFLAGS"),
         value: |instance| instance.metadata.partition_flags.map(Value::Number),
         text: |value, _| match value {
-            Value::Number(flags) => format!("0x{flags:016x}"),
-            Value::Text(text) => text.clone(),
+            Value::Number(flags) => format!("{flags:x}"),
+            other => plain(other, &TimeZone::UTC),
         },
     },
     Cell {
@@ -100,7 +101,7 @@ static CELLS: [Cell; 9] = [
         value: |instance| instance.metadata.mtime.map(Value::Number),
         text: |value, zone| match value {
             Value::Number(microseconds) => time(*microseconds, zone),
-            Value::Text(text) => text.clone(),
+            other => plain(other, zone),
         },
     },
     Cell {
@@ -114,7 +115,7 @@ static CELLS: [Cell; 9] = [
         },
         text: |value, _| match value {
             Value::Number(mode) => format!("{mode:04o}"),
-            Value::Text(text) => text.clone(),
+            other => plain(other, &TimeZone::UTC),
         },
     },
     Cell {
@@ -138,12 +139,7 @@ static CELLS: [Cell; 9] = [
     Cell {
         key: "ro",
         title: Column::left("RO"),
-        value: |instance| {
-            instance
-                .metadata
-                .read_only
-                .map(|read_only| Value::Text(if read_only { "yes" } else { "no" }.to_owned()))
-        },
+        value: |instance| instance.metadata.read_only.map(Value::Boolean),
         text: plain,
     },
     Cell {
@@ -161,6 +157,7 @@ static CELLS: [Cell; 9] = [
 
 fn plain(value: &Value, _: &TimeZone) -> String {
     match value {
+        Value::Boolean(boolean) => if *boolean { "yes" } else { "no" }.to_owned(),
         Value::Number(number) => number.to_string(),
         Value::Text(text) => text.clone(),
     }
@@ -234,20 +231,23 @@ fn contents(
 ) -> Vec<Content> {
     let parts = resolution.transfers.iter().zip(&set.parts);
     let instances: Vec<_> = parts
-        .filter_map(|((transfer, _), part)| Some((*transfer, part.installed.or(part.available)?)))
+        .filter_map(|((transfer, _), part)| {
+            Some((*transfer, part, part.installed.or(part.available)?))
+        })
         .collect();
     let used: Vec<&'static Cell> = CELLS
         .iter()
         .filter(|cell| {
             instances
                 .iter()
-                .any(|(_, instance)| (cell.value)(instance).is_some())
+                .any(|(.., instance)| (cell.value)(instance).is_some())
         })
         .collect();
-    let content = |(transfer, instance): &(&Transfer, &Instance)| {
-        let kind = match (&instance.location, source(transfer)) {
-            (Location::Remote { .. }, BlobSource::Url(_)) => "url-file",
-            _ => "regular-file",
+    let content = |(transfer, part, instance): &(&Transfer, &Part<'_>, &Instance)| {
+        let kind = if part.installed.is_some() {
+            transfer.target().place.word()
+        } else {
+            transfer.source_word()
         };
         let path = context.session.shown(transfer, instance);
         Content {

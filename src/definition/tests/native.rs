@@ -25,7 +25,7 @@ fn one_line_makes_an_extension() {
         PathBuf::from("usr/lib/sysupdate/transfer.d/wasmtime.toml")
     );
     assert!(
-        matches!(source(&transfer), BlobSource::Url(url) if url.base.ends_with("/wasmtime") && url.manifest == "SHA256SUMS")
+        matches!(source(&transfer), Source::Url(url) if url.base.ends_with("/wasmtime") && url.manifest == "SHA256SUMS")
     );
     assert_eq!(source_patterns(&transfer), ["wasmtime-@v-x86-64.raw"]);
     assert_eq!(target_patterns(&transfer), ["wasmtime-@v-x86-64.raw"]);
@@ -114,7 +114,7 @@ reload = []
     );
     assert_eq!((transfer.changelog.len(), transfer.appstream.len()), (1, 1));
     assert!(
-        matches!(source(transfer), BlobSource::Directory(directory) if directory.path == Path::new("/srv/flatcar"))
+        matches!(source(transfer), Source::Directory(directory) if directory.path == Path::new("/srv/flatcar"))
     );
     assert_eq!(source_patterns(transfer), ["a b-@v", "**/c-@v"]);
     assert_eq!(target_patterns(transfer), ["a b-@v", "c-@v"]);
@@ -329,6 +329,31 @@ const REFUSALS: &[(&str, &str)] = &[
 ];
 
 #[test]
+fn an_archive_becomes_a_directory_without_a_suffix() {
+    let world = native("[source]\nurl = 'https://a'\ntype = 'url-tar'");
+    let transfer = world.transfer("kubernetes");
+    assert_eq!(
+        (transfer.source_word(), transfer.target().place.word()),
+        ("url-tar", "directory")
+    );
+    assert_eq!(
+        source_patterns(&transfer),
+        [
+            "kubernetes-@v-x86-64.tar.zst",
+            "kubernetes-@v-x86-64.tar.xz",
+            "kubernetes-@v-x86-64.tar.gz",
+            "kubernetes-@v-x86-64.tar"
+        ]
+    );
+    assert_eq!(target_patterns(&transfer), ["kubernetes-@v-x86-64"]);
+    let link = transfer.target().link();
+    assert_eq!(
+        link.as_deref(),
+        Some(Path::new("/var/lib/extensions/kubernetes"))
+    );
+}
+
+#[test]
 fn what_is_not_understood_is_refused_with_its_place() {
     let url = "[source]\nurl = \"https://a\"\n";
     for &(text, refusal) in REFUSALS {
@@ -359,12 +384,6 @@ fn what_is_not_understood_is_refused_with_its_place() {
         (
             "\n[source]\nurl = 'ftp://a'",
             Some(":3:1: Source path is not a valid HTTP or HTTPS URL: ftp://a\n  url = 'ftp://a'"),
-        ),
-        (
-            "[source]\nurl = 'https://a'\ntype = 'url-tar'",
-            Some(
-                ":3:1: source type 'url-tar' with target type 'directory' is not handled by this version\n  type = 'url-tar'",
-            ),
         ),
     ] {
         let world = native(text);

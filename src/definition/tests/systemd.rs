@@ -38,7 +38,7 @@ fn a_plain_definition_becomes_a_transfer() {
     assert!(transfer.enabled && transfer.remove_temporary);
     assert_eq!(transfer.instances_max, 3);
     assert!(
-        matches!(source(&transfer), BlobSource::Url(url) if url.base == "https://example.org/app/" && url.manifest == "SHA256SUMS")
+        matches!(source(&transfer), Source::Url(url) if url.base == "https://example.org/app/" && url.manifest == "SHA256SUMS")
     );
     assert_eq!(target(&transfer).directory, Path::new("/srv/target"));
     assert_eq!(
@@ -635,18 +635,6 @@ const CHECKS: &[(&str, &str)] = &[
         "Current symlink must be absolute path if target is partition: x",
     ),
     (
-        "[Source]\nType=url-file\nPath=http://a\nMatchPattern=@v\n[Target]\nPath=/dev/sda",
-        "source type 'url-file' with target type 'partition' is not handled by this version",
-    ),
-    (
-        "[Source]\nType=tar\nPath=/a\nMatchPattern=@v\n[Target]\nPath=/b",
-        "source type 'tar' with target type 'directory' is not handled by this version",
-    ),
-    (
-        "[Source]\nType=subvolume\nPath=/a\nMatchPattern=@v\n[Target]\nPath=/b",
-        "source type 'subvolume' with target type 'subvolume' is not handled by this version",
-    ),
-    (
         "[Source]\nType=regular-file\nPath=/a\nMatchPattern=@v\n[Target]\nPath=/b\nPathRelativeTo=esp",
         "Failed to resolve $BOOT: Required key not available",
     ),
@@ -661,11 +649,58 @@ fn the_checks_come_in_order_with_their_exact_words() {
             "{lines}"
         );
     }
+    let missing =
+        "[Source]\nType=url-file\nPath=http://a\nMatchPattern=@v\n[Target]\nPath=/dev/sda";
+    let refusal = World::with(FILE, missing).refusal("");
+    assert!(
+        refusal.starts_with("Failed to resolve '") && refusal.ends_with("/dev/sda'"),
+        "{refusal}"
+    );
     let automatic = "[Source]\nType=regular-file\nPath=auto\nMatchPattern=@v\n[Target]\nPath=/b";
     assert_eq!(
         World::with(FILE, automatic).refusal(""),
         "Automatic root path discovery only supported for partition resources."
     );
+}
+
+#[test]
+fn every_allowed_pair_has_its_route_and_no_other_has() {
+    let sources = [
+        "url-file",
+        "url-tar",
+        "tar",
+        "regular-file",
+        "directory",
+        "subvolume",
+    ];
+    let targets = ["regular-file", "partition", "directory", "subvolume"];
+    for source in sources {
+        for target in targets {
+            let path = if source.starts_with("url-") {
+                "http://a"
+            } else {
+                "/a"
+            };
+            let text = format!(
+                "[Source]\nType={source}\nPath={path}\nMatchPattern=@v\n[Target]\nType={target}\nPath=/usr\n"
+            );
+            let world = World::with(FILE, &text);
+            world.write("usr/x", "");
+            let of_files = matches!(source, "url-file" | "regular-file");
+            if of_files == matches!(target, "regular-file" | "partition") {
+                let transfer = world.transfer("");
+                assert_eq!(transfer.source_word(), source);
+                assert_eq!(transfer.target().place.word(), target);
+                let kept = if target == "partition" { u64::MAX } else { 3 };
+                assert_eq!(transfer.instances_max, kept, "{source} {target}");
+            } else {
+                let message = format!(
+                    "Target type '{target}' is incompatible with source type '{source}', refusing."
+                );
+                assert_eq!(world.refusal(""), format!("{FILE}:1: {message}"));
+            }
+        }
+    }
 }
 
 #[test]
@@ -696,6 +731,6 @@ fn an_explicit_source_lies_below_the_transfer_source() {
         .load(&ComponentName::Default, &world.log)
         .unwrap_or_else(|error| panic!("{error}"));
     assert!(
-        matches!(source(&component.transfers[0]), BlobSource::Directory(directory) if directory.path == Path::new("/mnt/usb/a"))
+        matches!(source(&component.transfers[0]), Source::Directory(directory) if directory.path == Path::new("/mnt/usb/a"))
     );
 }

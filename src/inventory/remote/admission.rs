@@ -235,6 +235,6 @@ fn offered(instance: &Instance) -> Option<File<'_>> {
             version: &instance.metadata.version,
             sha256: instance.metadata.sha256?,
         }),
-        Location::File { .. } => None,
+        Location::File { .. } | Location::Slot(_) => None,
     }
 }
