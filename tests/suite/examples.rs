@@ -478,6 +478,7 @@ impl Fetch for Server<'_> {
             seams: Seams::default(),
             validators: None,
             modified: None,
+            continues: false,
             reader,
         }))
     }
