@@ -470,7 +470,7 @@ fn plain_name(name: &ComponentName) -> Option<String> {
 fn verification<'a>(transfers: impl IntoIterator<Item = &'a Transfer>) -> &'static str {
     let ways: Vec<Verification> = transfers
         .into_iter()
-        .filter(|transfer| matches!(source(transfer), BlobSource::Url(_)))
+        .filter(|transfer| matches!(source(transfer), BlobSource::Url(_) | BlobSource::Github(_)))
         .map(|transfer| transfer.verification)
         .collect();
     let uses = |way| ways.contains(&way);

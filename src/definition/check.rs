@@ -126,7 +126,9 @@ impl Check<'_> {
 
     /// Checks 1 to 5. (Check 4, a type for partitions, has nothing to decide here.)
     fn types(&self, draft: &Draft) -> Result<(ResourceType, ResourceType), DefinitionError> {
-        use ResourceType::{Directory, Partition, RegularFile, Subvolume, Tar, UrlFile, UrlTar};
+        use ResourceType::{
+            Directory, Github, Partition, RegularFile, Subvolume, Tar, UrlFile, UrlTar,
+        };
         let source = match draft.source.kind {
             None | Some(Partition) => {
                 return Err(self.refuse("Source Type= must be one of url-file, url-tar, tar, regular-file, directory, subvolume."));
@@ -134,20 +136,22 @@ impl Check<'_> {
             Some(source) => source,
         };
         let target = match (draft.target.kind, source) {
-            (Some(UrlFile | UrlTar | Tar), _) => {
+            (Some(UrlFile | UrlTar | Tar | Github), _) => {
                 return Err(self.refuse(
                     "Target Type= must be one of partition, regular-file, directory, subvolume.",
                 ));
             }
             (Some(target), _) => target,
-            (None, UrlFile | RegularFile | Partition) if is_below_dev(&draft.target.path) => {
+            (None, UrlFile | RegularFile | Partition | Github)
+                if is_below_dev(&draft.target.path) =>
+            {
                 Partition
             }
-            (None, UrlFile | RegularFile | Partition) => RegularFile,
+            (None, UrlFile | RegularFile | Partition | Github) => RegularFile,
             (None, UrlTar | Tar | Directory) => Directory,
             (None, Subvolume) => Subvolume,
         };
-        let whole_files = matches!(source, UrlFile | RegularFile);
+        let whole_files = matches!(source, UrlFile | RegularFile | Github);
         if whole_files != matches!(target, Partition | RegularFile) {
             return Err(self.refuse(&format!(
                 "Target type '{}' is incompatible with source type '{}', refusing.",
@@ -254,7 +258,7 @@ impl Check<'_> {
         if !matches!(
             (source, target),
             (
-                ResourceType::UrlFile | ResourceType::RegularFile,
+                ResourceType::UrlFile | ResourceType::RegularFile | ResourceType::Github,
                 ResourceType::RegularFile
             )
         ) {
@@ -264,6 +268,7 @@ impl Check<'_> {
                 target.word()
             )));
         }
+        self.github_only(draft, source)?;
         let patterns = std::mem::take(&mut draft.source.patterns);
         let manifest = draft
             .manifest
@@ -293,6 +298,10 @@ impl Check<'_> {
                     patterns,
                     access,
                 })
+            }
+            (PathSetting::At(url), ResourceType::Github) => {
+                let url = url.clone();
+                BlobSource::Github(self.github(draft, &url, manifest, patterns)?)
             }
             _ => BlobSource::Directory(DirectorySource {
                 path: self.directory(&draft.source)?,
@@ -356,7 +365,7 @@ impl Check<'_> {
         }
     }
 
-    fn refuse_at(&self, origin: &Origin, message: String) -> DefinitionError {
+    pub(super) fn refuse_at(&self, origin: &Origin, message: String) -> DefinitionError {
         let origin = match self.syntax {
             // compat: systemd names the file as a whole by its first line.
             Syntax::Systemd => self.first_line(),
@@ -367,7 +376,10 @@ impl Check<'_> {
 }
 
 fn is_remote(kind: ResourceType) -> bool {
-    matches!(kind, ResourceType::UrlFile | ResourceType::UrlTar)
+    matches!(
+        kind,
+        ResourceType::UrlFile | ResourceType::UrlTar | ResourceType::Github
+    )
 }
 
 fn is_missing(path: &PathSetting) -> bool {

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::github;
 use super::transfer::{Activation, Check, Located, Overrides, SourceAccess, Verification};
 use crate::pattern::Patterns;
 use crate::version::{Version, VersionRange};
@@ -33,6 +34,7 @@ pub(super) struct Draft {
     pub(super) target: End,
     pub(super) manifest: Option<String>,
     pub(super) access: SourceAccess,
+    pub(super) github: github::Settings,
     pub(super) instances_max: Option<u64>,
     pub(super) remove_temporary: bool,
     pub(super) current_symlink: Option<PathBuf>,
@@ -63,6 +65,7 @@ impl Default for Draft {
             target: End::default(),
             manifest: None,
             access: SourceAccess::default(),
+            github: github::Settings::default(),
             instances_max: None,
             remove_temporary: true,
             current_symlink: None,
@@ -103,9 +106,12 @@ pub(super) enum ResourceType {
     Directory,
     Subvolume,
     Partition,
+    /// Of sources in the native form.
+    Github,
 }
 
 impl ResourceType {
+    /// Those that systemd knows.
     pub(super) const ALL: [Self; 7] = [
         Self::UrlFile,
         Self::UrlTar,
@@ -126,6 +132,7 @@ impl ResourceType {
             Self::Directory => "directory",
             Self::Subvolume => "subvolume",
             Self::Partition => "partition",
+            Self::Github => "github",
         }
     }
 }

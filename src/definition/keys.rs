@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::draft::{Draft, End, PathSetting, RelativeTo, ResourceType};
 use super::fault::Fault;
+use super::github;
 use super::schema::{Key, Kind, Schema, Scope};
 use super::transfer::{ActivationMode, SourceCredential, Units, Verification};
 use super::value::{self, PATH_LIMIT};
@@ -31,6 +32,17 @@ const PATTERN: &str = "a pattern with @v";
 const BOOLEAN: &str = "a boolean";
 const INTEGER: &str = "an unsigned integer";
 const TYPE: &str = "one of url-file, url-tar, tar, regular-file, directory, subvolume, partition";
+/// The native form has one more. systemd's form does not: systemd would refuse a file that we take.
+const SOURCE_TYPE: Kind = Kind::Choice(&[
+    ("url-file", "url-file"),
+    ("url-tar", "url-tar"),
+    ("tar", "tar"),
+    ("regular-file", "regular-file"),
+    ("directory", "directory"),
+    ("subvolume", "subvolume"),
+    ("partition", "partition"),
+    ("github", github::TYPE),
+]);
 const RELATIVE_TO: &str = "one of root, esp, xbootldr, boot, explicit";
 const UNIT: &str = "the name of a unit";
 /// The native form says in one word what systemd's form says with `Verify=` and `X-Signature=`.
@@ -255,9 +267,15 @@ const KEYS: &[Setting] = &[
         SOURCE,
         "Type",
         &["type"],
-        Kind::Text,
+        SOURCE_TYPE,
         TYPE,
-        |draft, raw, _| resource_type(&mut draft.source, raw),
+        |draft, raw, _| match raw {
+            github::TYPE => {
+                draft.source.kind = Some(ResourceType::Github);
+                Ok(())
+            }
+            _ => resource_type(&mut draft.source, raw),
+        },
     ),
     Setting::new(
         SOURCE,
@@ -358,6 +376,30 @@ const KEYS: &[Setting] = &[
         },
     )
     .resetting(|draft, _| draft.access.credential = None)
+    .ours(),
+    // Of sources that only the native form has.
+    Setting::new(SOURCE, "X-Tag", &["tag"], Kind::Text, PATTERN, github::tag)
+        .resetting(|draft, _| draft.github.tag = None)
+        .ours(),
+    Setting::new(
+        SOURCE,
+        "X-Prerelease",
+        &["prerelease"],
+        Kind::Boolean,
+        BOOLEAN,
+        github::prerelease,
+    )
+    .resetting(|draft, _| draft.github.prereleases = None)
+    .ours(),
+    Setting::new(
+        SOURCE,
+        "X-ApiUrl",
+        &["api_url"],
+        Kind::Text,
+        "an https:// URL",
+        github::api_url,
+    )
+    .resetting(|draft, _| draft.github.api = None)
     .ours(),
     Setting::new(
         TARGET,

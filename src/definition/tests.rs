@@ -157,6 +157,7 @@ fn source_patterns(transfer: &Transfer) -> Vec<String> {
     let patterns = match source(transfer) {
         BlobSource::Url(url) => &url.patterns,
         BlobSource::Directory(directory) => &directory.patterns,
+        BlobSource::Github(github) => &github.patterns,
     };
     patterns.iter().map(ToString::to_string).collect()
 }

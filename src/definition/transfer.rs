@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::github::GithubSource;
 use crate::metadata::Uuid;
 use crate::pattern::Patterns;
 use crate::version::{Version, VersionRange};
@@ -145,6 +146,8 @@ pub enum BlobSource {
     Url(UrlSource),
     /// `Type=regular-file`: files of a local directory.
     Directory(DirectorySource),
+    /// `type = "github"`: assets of a repository's releases.
+    Github(GithubSource),
 }
 
 /// `Type=url-file`.

@@ -47,6 +47,13 @@ impl Origin {
         instance: &Instance,
     ) -> Result<Self, AcquireError> {
         match (source(step.transfer), &instance.location) {
+            (_, Location::Asset { url, .. }) => match instance.metadata.sha256 {
+                Some(sha256) => Ok(Self::Remote {
+                    url: url.clone(),
+                    sha256,
+                }),
+                None => Err(AcquireError::NoDigest(url.clone())),
+            },
             (BlobSource::Url(from), Location::Remote { name }) => {
                 let url = fetch::url::join(&from.base, name)?;
                 match instance.metadata.sha256 {
@@ -59,7 +66,7 @@ impl Origin {
                 name: executor.root.outer(path).display().to_string(),
                 modified: instance.metadata.mtime,
             }),
-            (BlobSource::Directory(_), Location::Remote { name }) => {
+            (BlobSource::Directory(_) | BlobSource::Github(_), Location::Remote { name }) => {
                 Err(AcquireError::NoDigest(name.clone()))
             }
         }

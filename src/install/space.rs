@@ -114,7 +114,8 @@ pub fn announced(executor: &Executor<'_>, step: &Step<'_>, instance: &Instance) 
             let stat = executor.root.stat(path).ok()?;
             u64::try_from(stat.st_size).ok()
         }
-        (BlobSource::Directory(_), Location::Remote { .. }) => None,
+        (_, Location::Asset { size, .. }) => Some(*size),
+        (BlobSource::Directory(_) | BlobSource::Github(_), Location::Remote { .. }) => None,
     }
 }
 

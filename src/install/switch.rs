@@ -168,7 +168,11 @@ fn describe(executor: &Executor<'_>, step: &Step<'_>, pending: &Path) -> String 
                 let url = fetch::url::join(&from.base, name).unwrap_or_else(|_| name.clone());
                 format!("'{url}' (url-file)")
             }
-            Location::File { path, .. } => format!("'{}' (url-file)", path.display()),
+            other => format!("'{other}' (url-file)"),
+        },
+        (Action::Acquire { source, .. }, BlobSource::Github(_)) => match &source.location {
+            Location::Asset { url, .. } => format!("'{url}' (github)"),
+            other => format!("'{other}' (github)"),
         },
         (Action::Acquire { source, .. }, BlobSource::Directory(_)) => {
             let path = source.path().unwrap_or(pending);

@@ -80,6 +80,15 @@ pub enum Location {
         /// The name as the manifest spells it.
         name: String,
     },
+    /// An asset of a release: something that has an address of its own.
+    Asset {
+        /// `TAG/NAME`.
+        name: String,
+        /// The address.
+        url: String,
+        /// Its size in bytes, as announced.
+        size: u64,
+    },
     /// A file.
     File {
         /// The inner path, symlinks above it resolved.
@@ -114,7 +123,7 @@ impl Arrival {
 impl fmt::Display for Location {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Remote { name } => formatter.write_str(name),
+            Self::Remote { name } | Self::Asset { name, .. } => formatter.write_str(name),
             Self::File { path, .. } => path.display().fmt(formatter),
         }
     }
@@ -149,7 +158,7 @@ impl Instance {
     pub fn path(&self) -> Option<&Path> {
         match &self.location {
             Location::File { path, .. } => Some(path),
-            Location::Remote { .. } => None,
+            Location::Remote { .. } | Location::Asset { .. } => None,
         }
     }
 
@@ -163,7 +172,7 @@ impl Instance {
 
     fn place(&self) -> &Path {
         match &self.location {
-            Location::Remote { name } => Path::new(name),
+            Location::Remote { name } | Location::Asset { name, .. } => Path::new(name),
             Location::File { path, .. } => path,
         }
     }

@@ -52,7 +52,7 @@ impl Session<'_> {
         wanted: Option<&str>,
     ) -> Result<Surveyed, SessionError> {
         let wanted: Option<Version> = wanted.and_then(|text| text.parse().ok());
-        let mut surveyed = self.survey(component, reach)?;
+        let mut surveyed = self.survey_for(component, reach, wanted.as_ref())?;
         let mut fitting: Vec<Version> = Vec::new();
         for _ in 0..LOOKS {
             let Some((version, verdict)) = self.next_question(&surveyed, wanted.as_ref(), &fitting)
@@ -269,7 +269,11 @@ impl Session<'_> {
                 let key = instance.metadata.sha256?.to_string();
                 self.peek(&url, &key, entry)
             }
-            (Location::Remote { .. }, BlobSource::Directory(_)) => None,
+            (Location::Asset { url, .. }, _) => {
+                let key = instance.metadata.sha256?.to_string();
+                self.peek(url, &key, entry)
+            }
+            (Location::Remote { .. }, BlobSource::Directory(_) | BlobSource::Github(_)) => None,
         }
     }
 
@@ -409,7 +413,7 @@ fn entry(transfer: &Transfer, inventory: &Inventory, part: &Part<'_>) -> Option<
         return ExtensionKind::entry(path);
     }
     let name = match &part.available?.location {
-        Location::Remote { name } => Path::new(name),
+        Location::Remote { name } | Location::Asset { name, .. } => Path::new(name),
         Location::File { path, .. } => path,
     };
     ExtensionKind::entry(&target(transfer).directory.join(name.file_name()?))

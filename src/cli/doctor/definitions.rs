@@ -29,7 +29,7 @@ pub(super) fn look(context: &Context<'_>, components: &[Component], findings: &m
 }
 
 fn unsigned(transfer: &Transfer, findings: &mut Vec<Finding>) {
-    let is_remote = matches!(source(transfer), BlobSource::Url(_));
+    let is_remote = matches!(source(transfer), BlobSource::Url(_) | BlobSource::Github(_));
     if is_remote && transfer.verification == Verification::Skip {
         findings.push(Finding::new(
             Severity::Note,

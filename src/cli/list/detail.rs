@@ -247,6 +247,7 @@ fn contents(
     let content = |(transfer, instance): &(&Transfer, &Instance)| {
         let kind = match (&instance.location, source(transfer)) {
             (Location::Remote { .. }, BlobSource::Url(_)) => "url-file",
+            (Location::Asset { .. }, _) => "github",
             _ => "regular-file",
         };
         let path = context.session.shown(transfer, instance);
