@@ -1,7 +1,7 @@
 //! What exists: the instances that a transfer's source offers and that its target holds.
 //!
-//! Only reads. [`files`] walks directories, [`remote`] lists what an authenticated manifest names, [`link`] looks where
-//! a current symlink points. What follows from it is decided in [`crate::resolve`].
+//! Only reads. [`files`] walks directories, [`remote`] lists what an authenticated manifest names, or the releases of a
+//! repository, [`link`] looks where a current symlink points. What follows from it is decided in [`crate::resolve`].
 
 pub mod cache;
 pub mod files;

@@ -230,6 +230,26 @@ mod tests {
     }
 
     #[test]
+    fn a_page_of_any_bytes_has_only_names_that_are_names() {
+        for position in 0..PAGE.len() {
+            for byte in *b"/.%\"\\0\n\xff" {
+                let mut bytes = PAGE.as_bytes().to_vec();
+                bytes[position] = byte;
+                let Ok(page) = Page::parse(&bytes, false) else {
+                    continue;
+                };
+                for release in &page.releases {
+                    assert!(manifest::is_name(&release.tag_name), "{release:?}");
+                    for Asset { name, size, .. } in &release.assets {
+                        let is_file = manifest::is_name(name) && !name.contains('/');
+                        assert!(is_file && *size <= LARGEST, "{name:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_stored_page_that_is_damaged_is_none() {
         let whole = Page::parse(PAGE.as_bytes(), true).expect("a page").stored();
         for cut in 0..whole.len() {
