@@ -511,6 +511,12 @@ fn is_published_anew(
     !set.is_complete() && transfers.iter().zip(&set.parts).any(differs)
 }
 
+/// Whether the settings of a transfer leave a version to choose from.
+#[must_use]
+pub fn admits(transfer: &Transfer, version: &Version) -> bool {
+    excluding_setting(&[(transfer, &Inventory::default())], version).is_none()
+}
+
 /// Which setting of which transfer keeps a version from being installed.
 fn excluding_setting(
     transfers: &[(&Transfer, &Inventory)],

@@ -19,14 +19,15 @@ use crate::install::marks::MarksError;
 use crate::install::{choice, marks};
 use crate::inventory::files::{self, FilesError, Side, Sort};
 use crate::inventory::link::{self, LinkError, LinkState};
-use crate::inventory::remote::{Demand, Listing, Manifests, RemoteError};
+use crate::inventory::remote::{Demand, Interest, Listing, Manifests, RemoteError};
 use crate::inventory::slots::{self, Slot, Slots};
 use crate::inventory::{self, Instance, Inventory, Location, Provenance, State};
 use crate::pattern::Patterns;
 use crate::plan::Reach;
-use crate::resolve::{Knowledge, Resolution};
+use crate::resolve::{self, Knowledge, Resolution};
 use crate::root::Root;
 use crate::storage::disk::DiskError;
+use crate::version::Version;
 
 /// What a run reads with.
 #[derive(Clone, Copy)]
@@ -142,8 +143,21 @@ impl Session<'_> {
             return Err(SessionError::Undefined(name.clone()));
         }
         for transfer in &component.transfers {
-            if let Source::Url(source) = transfer.source() {
-                self.fetch.route(&source.base, self.access(&source.access));
+            match transfer.source() {
+                Source::Url(source) => {
+                    self.fetch.route(&source.base, self.access(&source.access));
+                }
+                Source::Github(source) => {
+                    let access = self.access(&source.access);
+                    for (base, headers) in source.parts() {
+                        let access = Access {
+                            headers,
+                            ..access.clone()
+                        };
+                        self.fetch.route(&base, access);
+                    }
+                }
+                Source::Directory(_) => {}
             }
         }
         if let Some(verification) = self.verification {
@@ -186,9 +200,23 @@ impl Session<'_> {
     /// # Errors
     /// When a target cannot be read, or (online) a source not be listed.
     pub fn survey(&self, component: Component, reach: Reach) -> Result<Surveyed, SessionError> {
+        self.survey_for(component, reach, None)
+    }
+
+    /// The same for somebody who asks for a version by name: sources that show each version by itself look at that one,
+    /// too, however old it is.
+    ///
+    /// # Errors
+    /// Those of [`Session::survey`].
+    pub fn survey_for(
+        &self,
+        component: Component,
+        reach: Reach,
+        wanted: Option<&Version>,
+    ) -> Result<Surveyed, SessionError> {
         let transfers = component.transfers.iter();
         let inventories = transfers
-            .map(|transfer| self.inventory(transfer, reach))
+            .map(|transfer| self.inventory(transfer, reach, wanted))
             .collect::<Result<Vec<_>, _>>()?;
         let key = self.loader.key(&component.name);
         let knowledge = Knowledge {
@@ -249,7 +277,12 @@ impl Session<'_> {
             .collect()
     }
 
-    fn inventory(&self, transfer: &Transfer, reach: Reach) -> Result<Inventory, SessionError> {
+    fn inventory(
+        &self,
+        transfer: &Transfer,
+        reach: Reach,
+        wanted: Option<&Version>,
+    ) -> Result<Inventory, SessionError> {
         let target = transfer.target();
         let Slots {
             instances: mut installed,
@@ -259,7 +292,7 @@ impl Session<'_> {
             instances: mut available,
             changed,
         } = match reach {
-            Reach::Online if transfer.enabled => self.available(transfer)?,
+            Reach::Online if transfer.enabled => self.available(transfer, wanted)?,
             _ => Listing::default(),
         };
         for instances in [&mut installed, &mut available] {
@@ -305,14 +338,24 @@ impl Session<'_> {
         })
     }
 
-    fn available(&self, transfer: &Transfer) -> Result<Listing, SessionError> {
+    fn available(
+        &self,
+        transfer: &Transfer,
+        wanted: Option<&Version>,
+    ) -> Result<Listing, SessionError> {
+        let demand = Demand {
+            verification: transfer.verification,
+            authentication: &transfer.authentication,
+        };
         Ok(match transfer.source() {
-            Source::Url(source) => {
-                let demand = Demand {
-                    verification: transfer.verification,
-                    authentication: &transfer.authentication,
+            Source::Url(source) => self.manifests.list(source, demand)?,
+            Source::Github(source) => {
+                let admits = |version: &Version| resolve::admits(transfer, version);
+                let interest = Interest {
+                    admits: &admits,
+                    wanted,
                 };
-                self.manifests.list(source, demand)?
+                self.manifests.releases(source, demand, interest)?
             }
             Source::Directory(source) => {
                 let sort = if transfer.copies_trees() {
@@ -355,7 +398,8 @@ impl Session<'_> {
             (Location::Remote { name }, Source::Url(from)) => {
                 fetch::url::join(&from.base, name).unwrap_or_else(|_| name.clone())
             }
-            (Location::Remote { name }, Source::Directory(_)) => name.clone(),
+            (Location::Asset { url, .. }, _) => url.clone(),
+            (Location::Remote { name }, Source::Directory(_) | Source::Github(_)) => name.clone(),
         }
     }
 }

@@ -37,7 +37,10 @@ pub(super) fn run(context: &Context<'_>, version: Option<&str>) -> Result<Exit, 
         context.session.survey_fitting(component, reach, version)?
     } else {
         // compat: the plain list goes by versions alone, as the original's does.
-        context.session.survey(component, reach)?
+        let wanted: Option<Version> = version.and_then(|text| text.parse().ok());
+        context
+            .session
+            .survey_for(component, reach, wanted.as_ref())?
     };
     let resolution = surveyed.resolve();
     let text = match version {

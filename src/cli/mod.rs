@@ -44,7 +44,7 @@ use signal_hook::iterator::Signals;
 
 use crate::compat::Os;
 use crate::definition::config::Config;
-use crate::definition::transfer::{Source, Transfer, Verification};
+use crate::definition::transfer::{Transfer, Verification};
 use crate::definition::{BootPaths, Component, ComponentName, DefinitionError, Loader, Suggestion};
 use crate::error::Error;
 use crate::event::{Event, Reporter as _, Severity, chain};
@@ -470,7 +470,7 @@ fn plain_name(name: &ComponentName) -> Option<String> {
 fn verification<'a>(transfers: impl IntoIterator<Item = &'a Transfer>) -> &'static str {
     let ways: Vec<Verification> = transfers
         .into_iter()
-        .filter(|transfer| matches!(transfer.source(), Source::Url(_)))
+        .filter(|transfer| transfer.source().is_remote())
         .map(|transfer| transfer.verification)
         .collect();
     let uses = |way| ways.contains(&way);

@@ -128,7 +128,9 @@ impl Check<'_> {
 
     /// Checks 1 to 5, but for check 4: which type partitions have without one is for [`Self::slots`] to say.
     fn types(&self, draft: &Draft) -> Result<(ResourceType, ResourceType), DefinitionError> {
-        use ResourceType::{Directory, Partition, RegularFile, Subvolume, Tar, UrlFile, UrlTar};
+        use ResourceType::{
+            Directory, Github, Partition, RegularFile, Subvolume, Tar, UrlFile, UrlTar,
+        };
         let source = match draft.source.kind {
             None | Some(Partition) => {
                 return Err(self.refuse("Source Type= must be one of url-file, url-tar, tar, regular-file, directory, subvolume."));
@@ -136,21 +138,24 @@ impl Check<'_> {
             Some(source) => source,
         };
         let target = match (draft.target.kind, source) {
-            (Some(UrlFile | UrlTar | Tar), _) => {
+            (Some(UrlFile | UrlTar | Tar | Github), _) => {
                 return Err(self.refuse(
                     "Target Type= must be one of partition, regular-file, directory, subvolume.",
                 ));
             }
             (Some(target), _) => target,
-            (None, UrlFile | RegularFile | Partition) if is_below_dev(&draft.target.path) => {
+            (None, UrlFile | RegularFile | Partition | Github)
+                if is_below_dev(&draft.target.path) =>
+            {
                 Partition
             }
-            (None, UrlFile | RegularFile | Partition) => RegularFile,
+            (None, UrlFile | RegularFile | Partition | Github) => RegularFile,
             (None, UrlTar | Tar | Directory) => Directory,
             (None, Subvolume) => Subvolume,
         };
         let whole_files = matches!(source, UrlFile | RegularFile);
-        if whole_files != matches!(target, Partition | RegularFile) {
+        // An asset may be anything: where a directory is wanted it is an archive.
+        if source != Github && whole_files != matches!(target, Partition | RegularFile) {
             return Err(self.refuse(&format!(
                 "Target type '{}' is incompatible with source type '{}', refusing.",
                 target.word(),
@@ -253,6 +258,7 @@ impl Check<'_> {
         source: ResourceType,
         target: ResourceType,
     ) -> Result<Route, DefinitionError> {
+        self.github_only(draft, source)?;
         let patterns = std::mem::take(&mut draft.source.patterns);
         let tree = match target {
             ResourceType::Partition => {
@@ -301,6 +307,10 @@ impl Check<'_> {
             .take()
             .unwrap_or_else(|| DEFAULT_MANIFEST.to_owned());
         Ok(match &draft.source.path {
+            PathSetting::At(url) if kind == ResourceType::Github => {
+                let url = url.clone();
+                BlobSource::Github(self.github(draft, &url, manifest, patterns)?)
+            }
             PathSetting::At(url) if is_remote(kind) => {
                 let mut access = std::mem::take(&mut draft.access);
                 // Taken out at once, so that no message, no record and no file can show it.
@@ -413,7 +423,7 @@ impl Check<'_> {
         }
     }
 
-    fn refuse_at(&self, origin: &Origin, message: String) -> DefinitionError {
+    pub(super) fn refuse_at(&self, origin: &Origin, message: String) -> DefinitionError {
         let origin = match self.syntax {
             // compat: systemd names the file as a whole by its first line.
             Syntax::Systemd => self.first_line(),
@@ -424,7 +434,10 @@ impl Check<'_> {
 }
 
 fn is_remote(kind: ResourceType) -> bool {
-    matches!(kind, ResourceType::UrlFile | ResourceType::UrlTar)
+    matches!(
+        kind,
+        ResourceType::UrlFile | ResourceType::UrlTar | ResourceType::Github
+    )
 }
 
 fn is_missing(path: &PathSetting) -> bool {

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::github;
 use super::transfer::{Activation, Check, Located, Overrides, SourceAccess, Verification};
 use crate::gpt::types::PartitionType;
 use crate::pattern::Patterns;
@@ -34,6 +35,7 @@ pub(super) struct Draft {
     pub(super) target: End,
     pub(super) manifest: Option<String>,
     pub(super) access: SourceAccess,
+    pub(super) github: github::Settings,
     pub(super) instances_max: Option<u64>,
     pub(super) remove_temporary: bool,
     pub(super) current_symlink: Option<PathBuf>,
@@ -66,6 +68,7 @@ impl Default for Draft {
             target: End::default(),
             manifest: None,
             access: SourceAccess::default(),
+            github: github::Settings::default(),
             instances_max: None,
             remove_temporary: true,
             current_symlink: None,
@@ -108,9 +111,12 @@ pub(super) enum ResourceType {
     Directory,
     Subvolume,
     Partition,
+    /// Of sources in the native form.
+    Github,
 }
 
 impl ResourceType {
+    /// Those that systemd knows.
     pub(super) const ALL: [Self; 7] = [
         Self::UrlFile,
         Self::UrlTar,
@@ -131,6 +137,7 @@ impl ResourceType {
             Self::Directory => "directory",
             Self::Subvolume => "subvolume",
             Self::Partition => "partition",
+            Self::Github => "github",
         }
     }
 }

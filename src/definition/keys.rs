@@ -3,16 +3,24 @@
 //! Both syntaxes bring their values here as texts; a handler parses one and puts it into the draft, or says what is wrong
 //! with it. It never reports: whether a fault is a warning or refuses the file is decided by the syntax.
 
+mod handlers;
+
 use std::time::Duration;
 
-use super::draft::{Draft, End, PathSetting, RelativeTo, ResourceType};
+pub(super) use self::handlers::push_url;
+use self::handlers::{
+    boolean, choose_unit, path, pattern, push_pattern, push_unit, relative_to, resource_type,
+    version,
+};
+use super::draft::{Draft, RelativeTo, ResourceType};
 use super::fault::Fault;
-use super::schema::{Key, Kind, Schema, Scope};
+use super::github;
+use super::schema::{Key, Kind, Schema};
 use super::transfer::{ActivationMode, SourceCredential, Units, Verification};
 use super::value::{self, PATH_LIMIT};
 use crate::gpt::types::PartitionType;
 use crate::metadata::Uuid;
-use crate::pattern::{Pattern, PatternError};
+use crate::pattern::PatternError;
 use crate::version::Version;
 
 /// The keys of `.transfer` files, their drop-ins and native files.
@@ -32,6 +40,17 @@ const PATTERN: &str = "a pattern with @v";
 const BOOLEAN: &str = "a boolean";
 const INTEGER: &str = "an unsigned integer";
 const TYPE: &str = "one of url-file, url-tar, tar, regular-file, directory, subvolume, partition";
+/// The native form has one more. systemd's form does not: systemd would refuse a file that we take.
+const SOURCE_TYPE: Kind = Kind::Choice(&[
+    ("url-file", "url-file"),
+    ("url-tar", "url-tar"),
+    ("tar", "tar"),
+    ("regular-file", "regular-file"),
+    ("directory", "directory"),
+    ("subvolume", "subvolume"),
+    ("partition", "partition"),
+    ("github", github::TYPE),
+]);
 const RELATIVE_TO: &str = "one of root, esp, xbootldr, boot, explicit";
 const UNIT: &str = "the name of a unit";
 /// The native form says in one word what systemd's form says with `Verify=` and `X-Signature=`.
@@ -256,9 +275,15 @@ const KEYS: &[Setting] = &[
         SOURCE,
         "Type",
         &["type"],
-        Kind::Text,
+        SOURCE_TYPE,
         TYPE,
-        |draft, raw, _| resource_type(&mut draft.source, raw),
+        |draft, raw, _| match raw {
+            github::TYPE => {
+                draft.source.kind = Some(ResourceType::Github);
+                Ok(())
+            }
+            _ => resource_type(&mut draft.source, raw),
+        },
     ),
     Setting::new(
         SOURCE,
@@ -359,6 +384,30 @@ const KEYS: &[Setting] = &[
         },
     )
     .resetting(|draft, _| draft.access.credential = None)
+    .ours(),
+    // Of sources that only the native form has.
+    Setting::new(SOURCE, "X-Tag", &["tag"], Kind::Text, PATTERN, github::tag)
+        .resetting(|draft, _| draft.github.tag = None)
+        .ours(),
+    Setting::new(
+        SOURCE,
+        "X-Prerelease",
+        &["prerelease"],
+        Kind::Boolean,
+        BOOLEAN,
+        github::prerelease,
+    )
+    .resetting(|draft, _| draft.github.prereleases = None)
+    .ours(),
+    Setting::new(
+        SOURCE,
+        "X-ApiUrl",
+        &["api_url"],
+        Kind::Text,
+        "an https:// URL",
+        github::api_url,
+    )
+    .resetting(|draft, _| draft.github.api = None)
     .ours(),
     Setting::new(
         TARGET,
@@ -653,83 +702,6 @@ const KEYS: &[Setting] = &[
     .resetting(|draft, _| draft.check.settle = None)
     .ours(),
 ];
-
-fn boolean(raw: &str) -> Result<bool, Fault> {
-    value::boolean(raw).map_err(Fault::Unparsable)
-}
-
-fn version(raw: &str, scope: &Scope<'_>) -> Result<Version, Fault> {
-    let text = scope.expand(raw, NAME_LIMIT)?;
-    Version::from_setting(&text).map_err(|_| Fault::Invalid("string", text))
-}
-
-/// Appends a web URL; the message shows it unexpanded.
-pub(super) fn push_url(list: &mut Vec<String>, raw: &str, scope: &Scope<'_>) -> Result<(), Fault> {
-    let url = scope.expand(raw, TEXT_LIMIT)?;
-    if !value::is_web_url(&url) {
-        return Err(Fault::Invalid("URL", raw.to_owned()));
-    }
-    list.push(url);
-    Ok(())
-}
-
-fn push_unit(list: &mut Vec<String>, raw: &str) -> Result<(), Fault> {
-    if !value::is_unit_name(raw) {
-        return Err(Fault::Invalid("unit name", raw.to_owned()));
-    }
-    list.push(raw.to_owned());
-    Ok(())
-}
-
-/// Adds a unit to a choice; the word `auto` is the default's name.
-fn choose_unit(units: &mut Units, raw: &str) -> Result<(), Fault> {
-    if raw == "auto" {
-        *units = Units::Auto;
-        return Ok(());
-    }
-    let mut named = units.named().to_vec();
-    push_unit(&mut named, raw)?;
-    *units = Units::Named(named);
-    Ok(())
-}
-
-fn resource_type(end: &mut End, raw: &str) -> Result<(), Fault> {
-    let found = ResourceType::ALL
-        .into_iter()
-        .find(|kind| kind.word() == raw);
-    end.kind = Some(found.ok_or(Fault::Unparsable(value::Errno::Invalid))?);
-    Ok(())
-}
-
-fn relative_to(end: &mut End, raw: &str) -> Result<(), Fault> {
-    let found = RelativeTo::ALL
-        .into_iter()
-        .find(|place| place.word() == raw);
-    end.relative_to = found.ok_or(Fault::Unparsable(value::Errno::Invalid))?;
-    Ok(())
-}
-
-fn path(end: &mut End, raw: &str, scope: &Scope<'_>) -> Result<(), Fault> {
-    end.path = match raw {
-        "auto" => PathSetting::Automatic,
-        _ => PathSetting::At(scope.locate(scope.expand(raw, PATH_LIMIT)?)),
-    };
-    Ok(())
-}
-
-fn pattern(end: &mut End, raw: &str, scope: &Scope<'_>) -> Result<(), Fault> {
-    push_pattern(end, &scope.expand(raw, NAME_LIMIT)?)
-}
-
-fn push_pattern(end: &mut End, text: &str) -> Result<(), Fault> {
-    let pattern: Pattern = text.parse().map_err(Fault::Pattern)?;
-    // The list drops duplicates by looking through it: bounded, so that a huge file costs no quadratic time.
-    if end.patterns.iter().len() >= PATTERN_LIMIT {
-        return Err(Fault::TooMany(PATTERN_LIMIT));
-    }
-    end.patterns.push(pattern);
-    Ok(())
-}
 
 /// Longest version or pattern, in bytes.
 pub(super) const NAME_LIMIT: usize = 255;

@@ -17,6 +17,7 @@ mod draft;
 mod error;
 mod fault;
 mod feature;
+pub mod github;
 mod ini;
 mod keys;
 pub(crate) mod nearest;

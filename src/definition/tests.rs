@@ -162,6 +162,7 @@ fn source_patterns(transfer: &Transfer) -> Vec<String> {
     let patterns = match source(transfer) {
         Source::Url(url) => &url.patterns,
         Source::Directory(directory) => &directory.patterns,
+        Source::Github(github) => &github.patterns,
     };
     patterns.iter().map(ToString::to_string).collect()
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::github::GithubSource;
 use crate::gpt::types::PartitionType;
 use crate::metadata::Uuid;
 use crate::pattern::Patterns;
@@ -155,6 +156,8 @@ pub enum BlobSource {
     Url(UrlSource),
     /// Files of a local directory.
     Directory(DirectorySource),
+    /// `type = "github"`: assets of a repository's releases.
+    Github(GithubSource),
 }
 
 /// What bytes become.
@@ -202,6 +205,16 @@ pub enum Source<'a> {
     Url(&'a UrlSource),
     /// What a local directory holds.
     Directory(&'a DirectorySource),
+    /// What the releases of a repository carry.
+    Github(&'a GithubSource),
+}
+
+impl Source<'_> {
+    /// Whether others than this host offer it.
+    #[must_use]
+    pub fn is_remote(self) -> bool {
+        !matches!(self, Self::Directory(_))
+    }
 }
 
 /// A target, whatever it holds.
@@ -273,6 +286,7 @@ impl Transfer {
             } => match source {
                 BlobSource::Url(source) => Source::Url(source),
                 BlobSource::Directory(source) => Source::Directory(source),
+                BlobSource::Github(source) => Source::Github(source),
             },
             Route::Tree {
                 source: TreeSource::Directory(source, _),
@@ -300,10 +314,12 @@ impl Transfer {
             Route::Blob { source, .. } => match source {
                 BlobSource::Url(_) => "url-file",
                 BlobSource::Directory(_) => "regular-file",
+                BlobSource::Github(_) => "github",
             },
             Route::Tree { source, .. } => match source {
                 TreeSource::Archive(BlobSource::Url(_)) => "url-tar",
                 TreeSource::Archive(BlobSource::Directory(_)) => "tar",
+                TreeSource::Archive(BlobSource::Github(_)) => "github",
                 TreeSource::Directory(_, kind) => kind.word(),
             },
         }

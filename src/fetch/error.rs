@@ -3,7 +3,11 @@
 //! Owns the error of the layer and its way through [`io::Error`], which is all that a `Read` can give back.
 //! The sentences that scripts may look for are those of the original (compat B8.1).
 
+use std::fmt;
 use std::io;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 /// Why something could not be fetched. Each variant but the last carries the URL as the caller spelled it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +20,18 @@ pub enum FetchError {
         url: String,
         /// The status code.
         code: u16,
+    },
+    /// The server has been asked too often.
+    #[error(
+        "HTTP request to {url} failed with code {code}: the server's rate limit is used up{renewal}."
+    )]
+    RateLimited {
+        /// What was asked for.
+        url: String,
+        /// The status code.
+        code: u16,
+        /// When it will answer again.
+        renewal: Renewal,
     },
     /// The server answered 401.
     #[error(
@@ -248,6 +264,27 @@ impl FetchError {
     /// The same error when there is none inside.
     pub fn from_io(error: io::Error) -> Result<Self, io::Error> {
         error.downcast()
+    }
+}
+
+/// When a server that has been asked too often will answer again. Displayed as the end of a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// It does not say.
+    Unknown,
+    /// Then.
+    At(Timestamp),
+    /// After so long.
+    After(Duration),
+}
+
+impl fmt::Display for Renewal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => Ok(()),
+            Self::At(time) => write!(formatter, " until {time}"),
+            Self::After(wait) => write!(formatter, " for another {} s", wait.as_secs()),
+        }
     }
 }
 

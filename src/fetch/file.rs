@@ -79,6 +79,7 @@ impl Fetch for FileFetch {
             seams: Seams::default(),
             validators: None,
             modified: None,
+            continues: false,
             reader: Box::new(reader),
         }))
     }

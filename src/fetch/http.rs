@@ -10,6 +10,7 @@ mod clients;
 mod failure;
 mod headers;
 mod pace;
+mod paging;
 mod steady;
 mod tls;
 
@@ -188,9 +189,10 @@ impl HttpFetch {
             Some(range) => headers::part(request.url, range, &response)?,
         };
         if !status.is_success() || (part.is_none() && headers::is_fragment(&response)) {
-            return Err(refusal(request.url, status));
+            return Err(network.refusal(request.url, &response));
         }
         let answer = answer(&response, request.range, part);
+        let continues = paging::continues(response.headers());
         let private = caller.headers.clone();
         let reader = Steady::new(
             network,
@@ -206,6 +208,7 @@ impl HttpFetch {
             tag: answer.tag,
             validators: answer.validators,
             modified: answer.modified,
+            continues,
             seams: reader.seams(),
             reader: Box::new(reader),
         }))
@@ -311,10 +314,7 @@ impl Network {
             let answer = self.exchange(method, url, sent);
             let (error, advice) = match &answer {
                 Ok(response) if response.status().is_success() => return answer,
-                Ok(response) => (
-                    refusal(url, response.status()),
-                    retry_after(response.headers()),
-                ),
+                Ok(response) => (self.refusal(url, response), retry_after(response.headers())),
                 Err(error) => (error.clone(), None),
             };
             match self.pause(url, retry, &error, advice, since) {
@@ -322,6 +322,20 @@ impl Network {
                 Err(error) if error.is_cancelled() => return Err(error),
                 Err(_) => return answer,
             }
+        }
+    }
+
+    /// What an answer says that is no success.
+    fn refusal(&self, url: &str, response: &reqwest::Response) -> FetchError {
+        let (url, status) = (url.to_owned(), response.status());
+        let code = status.as_u16();
+        let patience = self.settings.retry.longest_wait;
+        if status == StatusCode::UNAUTHORIZED {
+            return FetchError::NeedsAuthentication { url };
+        }
+        match paging::exhausted(status, response.headers(), patience) {
+            Some(renewal) => FetchError::RateLimited { url, code, renewal },
+            None => FetchError::Status { url, code },
         }
     }
 
@@ -382,17 +396,6 @@ fn answer(response: &reqwest::Response, range: Option<Range>, part: Option<Part>
         tag: text(headers, &header::ETAG).map(str::to_owned),
         modified: date(headers, &header::LAST_MODIFIED).map(microseconds),
         validators: validators(headers),
-    }
-}
-
-fn refusal(url: &str, status: StatusCode) -> FetchError {
-    let url = url.to_owned();
-    match status {
-        StatusCode::UNAUTHORIZED => FetchError::NeedsAuthentication { url },
-        other => FetchError::Status {
-            url,
-            code: other.as_u16(),
-        },
     }
 }
 

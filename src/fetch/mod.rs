@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use access::{Access, Credential};
 pub use cancel::Cancel;
 pub use deadline::Deadline;
-pub use error::FetchError;
+pub use error::{FetchError, Renewal};
 pub use file::FileFetch;
 pub use http::{HttpFetch, HttpSettings};
 pub use range::{Budget, Ranged};
@@ -144,6 +144,8 @@ pub struct Body {
     pub validators: Option<Validators>,
     /// `Last-Modified` in microseconds since the epoch.
     pub modified: Option<u64>,
+    /// Whether the server says that it is a page of something, and another one follows (`Link`, RFC 8288).
+    pub continues: bool,
     /// Whether it was put together from several answers, known at its end. A digest that does not hold may be due to
     /// that.
     pub seams: Seams,

@@ -48,6 +48,13 @@ impl Origin {
         instance: &Instance,
     ) -> Result<Self, AcquireError> {
         match (step.transfer.source(), &instance.location) {
+            (_, Location::Asset { url, .. }) => match instance.metadata.sha256 {
+                Some(sha256) => Ok(Self::Remote {
+                    url: url.clone(),
+                    sha256,
+                }),
+                None => Err(AcquireError::NoDigest(url.clone())),
+            },
             (definition::Source::Url(from), Location::Remote { name }) => {
                 let url = fetch::url::join(&from.base, name)?;
                 match instance.metadata.sha256 {
@@ -62,9 +69,10 @@ impl Origin {
                     modified: instance.metadata.mtime,
                 })
             }
-            (definition::Source::Directory(_), Location::Remote { name }) => {
-                Err(AcquireError::NoDigest(name.clone()))
-            }
+            (
+                definition::Source::Directory(_) | definition::Source::Github(_),
+                Location::Remote { name },
+            ) => Err(AcquireError::NoDigest(name.clone())),
         }
     }
 

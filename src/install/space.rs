@@ -120,7 +120,9 @@ pub fn announced(executor: &Executor<'_>, step: &Step<'_>, instance: &Instance) 
             let stat = executor.root.stat(path).ok()?;
             u64::try_from(stat.st_size).ok()
         }
-        (Source::Directory(_), Location::Remote { .. }) | (_, Location::Slot(_)) => None,
+        (_, Location::Asset { size, .. }) => Some(*size),
+        (Source::Directory(_) | Source::Github(_), Location::Remote { .. })
+        | (_, Location::Slot(_)) => None,
     }
 }
 

@@ -202,6 +202,7 @@ fn describe(executor: &Executor<'_>, step: &Step<'_>, pending: &Path) -> String 
         return format!("'{}' ({word})", outer(pending));
     };
     let from = match (&source.location, step.transfer.source()) {
+        (Location::Asset { url, .. }, _) => url.clone(),
         (Location::Remote { name }, Source::Url(from)) => {
             fetch::url::join(&from.base, name).unwrap_or_else(|_| name.clone())
         }

@@ -1,7 +1,8 @@
 //! What exists: the instances that a transfer's source offers and that its target holds.
 //!
-//! Only reads. [`files`] walks directories, [`slots`] looks at partitions, [`remote`] lists what an authenticated manifest names, [`link`] looks where
-//! a current symlink points. What follows from it is decided in [`crate::resolve`].
+//! Only reads. [`files`] walks directories, [`slots`] looks at partitions, [`remote`] lists what an authenticated manifest
+//! names, or the releases of a repository, [`link`] looks where a current symlink points. What follows from it is decided
+//! in [`crate::resolve`].
 
 pub mod cache;
 pub mod files;
@@ -82,6 +83,15 @@ pub enum Location {
         /// The name as the manifest spells it.
         name: String,
     },
+    /// An asset of a release: something that has an address of its own.
+    Asset {
+        /// `TAG/NAME`.
+        name: String,
+        /// The address.
+        url: String,
+        /// Its size in bytes, as announced.
+        size: u64,
+    },
     /// A file, or a directory.
     File {
         /// The inner path, symlinks above it resolved.
@@ -118,7 +128,7 @@ impl Arrival {
 impl fmt::Display for Location {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Remote { name } => formatter.write_str(name),
+            Self::Remote { name } | Self::Asset { name, .. } => formatter.write_str(name),
             Self::File { path, .. } | Self::Slot(Slot { path, .. }) => {
                 path.display().fmt(formatter)
             }
@@ -155,7 +165,7 @@ impl Instance {
     pub fn path(&self) -> Option<&Path> {
         match &self.location {
             Location::File { path, .. } | Location::Slot(Slot { path, .. }) => Some(path),
-            Location::Remote { .. } => None,
+            Location::Remote { .. } | Location::Asset { .. } => None,
         }
     }
 
@@ -164,7 +174,7 @@ impl Instance {
     pub fn slot(&self) -> Option<&Slot> {
         match &self.location {
             Location::Slot(slot) => Some(slot),
-            Location::File { .. } | Location::Remote { .. } => None,
+            Location::File { .. } | Location::Remote { .. } | Location::Asset { .. } => None,
         }
     }
 
@@ -178,7 +188,7 @@ impl Instance {
 
     fn place(&self) -> &Path {
         match &self.location {
-            Location::Remote { name } => Path::new(name),
+            Location::Remote { name } | Location::Asset { name, .. } => Path::new(name),
             Location::File { path, .. } | Location::Slot(Slot { path, .. }) => path,
         }
     }

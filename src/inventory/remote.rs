@@ -5,6 +5,7 @@
 mod admission;
 mod authority;
 mod error;
+mod github;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read as _};
@@ -30,6 +31,7 @@ use crate::verify::reader::Limited;
 use crate::version::Version;
 use authority::{Authority, Loaded};
 pub use error::{Age, RemoteError};
+pub use github::{Interest, PassedOver, ReleasesError};
 
 /// The largest manifest that is read, packed or unpacked, in bytes.
 pub const MANIFEST_LIMIT: u64 = 64 * 1024 * 1024;
@@ -84,6 +86,7 @@ pub struct Manifests<'a> {
     reporter: &'a dyn Reporter,
     loaded: Loaded,
     obtained: Mutex<HashMap<Key, Arc<Obtained>>>,
+    releases: github::Loaded,
 }
 
 /// What a source offers to one transfer.
@@ -154,6 +157,7 @@ impl<'a> Manifests<'a> {
             reporter,
             loaded: Loaded::default(),
             obtained: Mutex::default(),
+            releases: github::Loaded::default(),
         }
     }
 

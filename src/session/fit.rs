@@ -53,7 +53,7 @@ impl Session<'_> {
         wanted: Option<&str>,
     ) -> Result<Surveyed, SessionError> {
         let wanted: Option<Version> = wanted.and_then(|text| text.parse().ok());
-        let mut surveyed = self.survey(component, reach)?;
+        let mut surveyed = self.survey_for(component, reach, wanted.as_ref())?;
         let mut fitting: Vec<Version> = Vec::new();
         for _ in 0..LOOKS {
             let Some((version, verdict)) = self.next_question(&surveyed, wanted.as_ref(), &fitting)
@@ -270,7 +270,12 @@ impl Session<'_> {
                 let key = instance.metadata.sha256?.to_string();
                 self.peek(&url, &key, entry)
             }
-            (Location::Remote { .. }, Source::Directory(_)) | (Location::Slot(_), _) => None,
+            (Location::Asset { url, .. }, _) => {
+                let key = instance.metadata.sha256?.to_string();
+                self.peek(url, &key, entry)
+            }
+            (Location::Remote { .. }, Source::Directory(_) | Source::Github(_))
+            | (Location::Slot(_), _) => None,
         }
     }
 
@@ -410,7 +415,7 @@ fn entry(transfer: &Transfer, inventory: &Inventory, part: &Part<'_>) -> Option<
         return ExtensionKind::entry(path);
     }
     let name = match &part.available?.location {
-        Location::Remote { name } => Path::new(name),
+        Location::Remote { name } | Location::Asset { name, .. } => Path::new(name),
         Location::File { path, .. } | Location::Slot(Slot { path, .. }) => path,
     };
     let directory = transfer.target().place.directory()?;

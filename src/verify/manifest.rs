@@ -163,6 +163,13 @@ fn check_digest(field: &[u8], line: usize) -> Result<(), ManifestError> {
     }
 }
 
+/// Whether something of this name could stand in a manifest, and be a file.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let has_control = name.bytes().any(|byte| byte.is_ascii_control());
+    is_valid_name(name) && !name.ends_with('/') && !has_control
+}
+
 /// Whether a name is a normalized relative path; a `/` at its end is tolerated.
 fn is_valid_name(name: &str) -> bool {
     let path = name.strip_suffix('/').unwrap_or(name);

@@ -51,7 +51,7 @@ const EXTENSION: Case = Case {
     restart: &[],
 };
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 10] = [
     Case {
         file: "wasmtime.toml",
         component: "wasmtime",
@@ -96,6 +96,15 @@ const CASES: [Case; 9] = [
         candidate: "2.24.5",
         target: "/var/lib/extensions.d/docker-compose/docker-compose-2.24.5-x86-64.raw",
         link: "/var/lib/extensions/docker-compose.raw",
+        ..EXTENSION
+    },
+    Case {
+        file: "cloud-agent.toml",
+        component: "cloud-agent",
+        // v2.0.0 is a pre-release, v1.5.0 for arm64 only.
+        candidate: "1.4.0",
+        target: "/var/lib/extensions.d/cloud-agent/cloud-agent-1.4.0-x86-64.raw",
+        link: "/var/lib/extensions/cloud-agent.raw",
         ..EXTENSION
     },
     Case {
@@ -460,6 +469,7 @@ impl Fetch for Server<'_> {
         let suffix = name.strip_prefix("SHA256SUMS").unwrap_or("/");
         let mut signatures = self.signatures.iter();
         let bytes = match suffix {
+            _ if name == "releases?per_page=100&page=1" => Some(RELEASES.as_bytes().to_vec()),
             "" => Some(self.manifest.as_bytes().to_vec()),
             _ => signatures
                 .find(|(own, _)| *own == suffix)
@@ -478,6 +488,7 @@ impl Fetch for Server<'_> {
             seams: Seams::default(),
             validators: None,
             modified: None,
+            continues: false,
             reader,
         }))
     }
@@ -509,6 +520,16 @@ fn unhexadecimal(digits: &str) -> Vec<u8> {
         .map(|pair| u8::from_str_radix(pair, 16).expect("a byte"))
         .collect()
 }
+
+/// What the API of a repository says.
+const RELEASES: &str = r#"[
+{"tag_name": "v2.0.0", "prerelease": true, "assets": [{"id": 1, "name": "cloud-agent-2.0.0-x86-64.raw", "size": 1,
+    "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000001"}]},
+{"tag_name": "v1.5.0", "assets": [{"id": 2, "name": "cloud-agent-1.5.0-arm64.raw", "size": 1,
+    "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000002"}]},
+{"tag_name": "v1.4.0", "assets": [{"id": 3, "name": "cloud-agent-1.4.0-x86-64.raw", "size": 1,
+    "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000003"}]}
+]"#;
 
 /// All that the examples choose from; signed, so not a byte of it can change.
 const MANIFEST: &str = "\

@@ -42,6 +42,7 @@ pub(crate) struct Exchange {
     pub(crate) range: Option<String>,
     pub(crate) if_range: Option<String>,
     pub(crate) authorization: Option<String>,
+    pub(crate) accept: Option<String>,
     /// `X-Key`.
     pub(crate) key: Option<String>,
     pub(crate) status: u16,
@@ -429,6 +430,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
         range,
         if_range,
         authorization,
+        accept: header("Accept"),
         key,
         status: answer.status,
     });

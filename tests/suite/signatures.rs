@@ -59,7 +59,7 @@ pub(crate) fn signed(key: &SignedSecretKey, text: &str) -> Vec<u8> {
     signature(key, text).to_bytes().expect("bytes")
 }
 
-fn armoured(key: &SignedSecretKey, text: &str) -> String {
+pub(crate) fn armoured(key: &SignedSecretKey, text: &str) -> String {
     signature(key, text)
         .to_armored_string(ArmorOptions::default())
         .expect("armour")

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Context, Finding, Severity, option};
 use crate::definition::Component;
-use crate::definition::transfer::{Disk, Place, Source, Transfer, Verification};
+use crate::definition::transfer::{Disk, Place, Transfer, Verification};
 use crate::extension::ExtensionKind;
 
 pub(super) fn look(context: &Context<'_>, components: &[Component], findings: &mut Vec<Finding>) {
@@ -28,7 +28,7 @@ pub(super) fn look(context: &Context<'_>, components: &[Component], findings: &m
 }
 
 fn unsigned(transfer: &Transfer, findings: &mut Vec<Finding>) {
-    let is_remote = matches!(transfer.source(), Source::Url(_));
+    let is_remote = transfer.source().is_remote();
     if is_remote && transfer.verification == Verification::Skip {
         findings.push(Finding::new(
             Severity::Note,

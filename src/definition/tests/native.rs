@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
+use crate::definition::github::Prereleases;
 use crate::definition::transfer::{ActivationMode, Keys, Units, Verification};
 
 const FILE: &str = "etc/sysupdate/transfer.d/kubernetes.toml";
@@ -47,6 +48,47 @@ fn one_line_makes_an_extension() {
     );
     assert_eq!(transfer.activation.mode, ActivationMode::Auto);
     assert_eq!(world.said(), Vec::<String>::new());
+}
+
+#[test]
+fn the_releases_of_a_repository_are_a_source() {
+    let world = native(
+        "[source]\ntype = \"github\"\nurl = \"https://GitHub.com/example/agent/\"\ntag = \"v@v\"\nmanifest = \"SUMS\"\n\
+         headers = [\"Accept: text/plain\"]\n",
+    );
+    let transfer = world.transfer("kubernetes");
+    let Source::Github(github) = source(&transfer) else {
+        panic!("{transfer:?}")
+    };
+    assert_eq!(github.url, "https://GitHub.com/example/agent");
+    assert_eq!(github.api, "https://api.github.com/repos/example/agent");
+    assert_eq!(github.manifest, "SUMS");
+    assert_eq!(source_patterns(&transfer), ["kubernetes-@v-x86-64.raw"]);
+    assert_eq!(github.prereleases, Prereleases::Ignored);
+    assert!(!github.is_private());
+    let [listing, assets] = github.parts();
+    assert_eq!(assets.0, format!("{}/releases/assets", listing.0));
+    let accepted: Vec<_> = [listing.1, assets.1]
+        .concat()
+        .into_iter()
+        .filter(|(name, _)| name == "Accept")
+        .map(|(_, value)| value)
+        .collect();
+    assert_eq!(
+        accepted, ["text/plain"; 2],
+        "what the definition says counts"
+    );
+    let own = native(
+        "[source]\ntype = \"github\"\nurl = \"https://ghe.example.com/a/b\"\napi_url = \"https://ghe.example.com/api/v3\"\n\
+         prerelease = true\nheaders = [\"authorization: Bearer x\"]\n",
+    );
+    let transfer = own.transfer("kubernetes");
+    let Source::Github(github) = source(&transfer) else {
+        panic!("{transfer:?}")
+    };
+    assert_eq!(github.api, "https://ghe.example.com/api/v3/repos/a/b");
+    assert_eq!(github.prereleases, Prereleases::Offered);
+    assert!(github.is_private());
 }
 
 #[test]

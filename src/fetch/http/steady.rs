@@ -158,7 +158,7 @@ impl Steady {
         let response = asked?;
         if !response.status().is_success() && response.status() != StatusCode::RANGE_NOT_SATISFIABLE
         {
-            return Err(super::refusal(&self.url, response.status()));
+            return Err(self.network.refusal(&self.url, &response));
         }
         let part = match range {
             None => None,

@@ -16,9 +16,23 @@ use crate::fetch;
 use crate::inventory::seen::{Remembered, Seen};
 use crate::inventory::{Instance, Location};
 use crate::metadata::Sha256;
+use crate::pattern::Patterns;
 use crate::verify::manifest::{Finding, Manifest};
 use crate::verify::memory::{self, Acceptance, Changed, File, Offer, Record, Standing};
 use crate::version::Version;
+
+/// What a source shows: a manifest, or what stands for one.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'s> {
+    /// Where; what was seen there before is remembered by it.
+    pub(super) url: &'s str,
+    /// What of it is looked at.
+    pub(super) patterns: &'s Patterns,
+    /// The digest of its text.
+    pub(super) digest: Sha256,
+    /// When it was signed, as far as that is known.
+    pub(super) signed: Option<Timestamp>,
+}
 
 impl Manifests<'_> {
     /// What a manifest offers that is neither too old nor at odds with what was seen before.
@@ -29,34 +43,48 @@ impl Manifests<'_> {
         obtained: &Obtained,
         demand: Demand<'_>,
     ) -> Result<Listing, RemoteError> {
-        self.check_age(url, source, obtained.signed, demand)?;
+        let shown = Shown {
+            url,
+            patterns: &source.patterns,
+            digest: obtained.digest,
+            signed: obtained.signed,
+        };
+        self.check_age(shown, demand)?;
         let instances = Self::instances(source, &obtained.manifest)?;
-        let changed = self.compare(url, source, &instances, obtained, demand)?;
+        self.compared(shown, instances, demand)
+    }
+
+    /// What of this does not contradict what was seen before, which is kept.
+    pub(super) fn compared(
+        &self,
+        shown: Shown<'_>,
+        instances: Vec<Instance>,
+        demand: Demand<'_>,
+    ) -> Result<Listing, RemoteError> {
+        let changed = self.compare(shown, &instances, demand)?;
         Ok(set_apart(instances, changed))
     }
 
     /// Holds the time of the signature against what the definition allows. Without verification there is no such time.
-    fn check_age(
+    pub(super) fn check_age(
         &self,
-        url: &str,
-        source: &UrlSource,
-        signed: Option<Timestamp>,
+        shown: Shown<'_>,
         demand: Demand<'_>,
     ) -> Result<(), RemoteError> {
         let Some(limit) = &demand.authentication.max_age else {
             return Ok(());
         };
         let age = Age {
-            signed,
+            signed: shown.signed,
             limit: limit.value,
         };
         if demand.verification == Verification::Skip
-            || !age.is_exceeded(self.present(url, source, demand))
+            || !age.is_exceeded(self.present(shown, demand))
         {
             return Ok(());
         }
         let error = RemoteError::TooOld {
-            url: url.to_owned(),
+            url: shown.url.to_owned(),
             age,
         };
         match self.policy.freshness {
@@ -70,9 +98,9 @@ impl Manifests<'_> {
 
     /// The time at which a source is judged: not before it was seen. Whoever can set the clock back must not make an old
     /// manifest young.
-    fn present(&self, url: &str, source: &UrlSource, demand: Demand<'_>) -> Timestamp {
-        let now = self.policy.now;
-        let seen = Seen::new(self.root, url, demand.verification, &source.patterns);
+    fn present(&self, shown: Shown<'_>, demand: Demand<'_>) -> Timestamp {
+        let (now, url) = (self.policy.now, shown.url);
+        let seen = Seen::new(self.root, url, demand.verification, shown.patterns);
         // One that cannot be read is told when the manifest is compared with it.
         let record = seen.load().ok().and_then(|before| before.record);
         let Some(last) = record
@@ -89,19 +117,18 @@ impl Manifests<'_> {
     /// Holds what the source offers against what it has shown before, and remembers it. What must not be used comes back.
     fn compare(
         &self,
-        url: &str,
-        source: &UrlSource,
+        shown: Shown<'_>,
         instances: &[Instance],
-        obtained: &Obtained,
         demand: Demand<'_>,
     ) -> Result<Vec<Changed>, RemoteError> {
+        let url = shown.url;
         let standing = match demand.verification {
             // As local as a path, and as trusted: a developer's tree, a mounted medium.
             Verification::Skip if fetch::url::is_local(url) => return Ok(Vec::new()),
             Verification::Skip => Standing::Unsigned,
-            Verification::OpenPgp | Verification::Minisign => Standing::Signed(obtained.signed),
+            Verification::OpenPgp | Verification::Minisign => Standing::Signed(shown.signed),
         };
-        let seen = Seen::new(self.root, url, demand.verification, &source.patterns);
+        let seen = Seen::new(self.root, url, demand.verification, shown.patterns);
         let before = seen.load().unwrap_or_else(|error| {
             let path = seen.path();
             let text = format!(
@@ -112,7 +139,7 @@ impl Manifests<'_> {
             Remembered::nothing(&seen)
         });
         let offer = Offer {
-            manifest: obtained.digest,
+            manifest: shown.digest,
             standing,
             files: instances.iter().filter_map(offered).collect(),
             now: self.policy.now,
@@ -201,7 +228,9 @@ fn set_apart(mut instances: Vec<Instance>, changed: Vec<Changed>) -> Listing {
         .map(|file| (file.name.as_str(), file.offered))
         .collect();
     let has_changed = |instance: &Instance| match (&instance.location, instance.metadata.sha256) {
-        (Location::Remote { name }, Some(digest)) => files.contains(&(name.as_str(), digest)),
+        (Location::Remote { name } | Location::Asset { name, .. }, Some(digest)) => {
+            files.contains(&(name.as_str(), digest))
+        }
         _ => false,
     };
     let good: BTreeSet<Version> = instances
@@ -230,7 +259,7 @@ fn cause(error: &dyn std::error::Error) -> String {
 /// What the memory needs to know of an instance of a manifest.
 fn offered(instance: &Instance) -> Option<File<'_>> {
     match &instance.location {
-        Location::Remote { name } => Some(File {
+        Location::Remote { name } | Location::Asset { name, .. } => Some(File {
             name,
             version: &instance.metadata.version,
             sha256: instance.metadata.sha256?,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::github::ReleasesError;
 use crate::fetch::FetchError;
 use crate::verify::keyring::KeyringError;
 use crate::verify::keys::KeysError;
@@ -108,6 +109,9 @@ pub enum RemoteError {
     /// The manifest says itself that it has expired.
     #[error(transparent)]
     Stale(#[from] PastMarker),
+    /// The releases of a repository cannot be listed, or not be used.
+    #[error(transparent)]
+    Releases(#[from] ReleasesError),
     /// The user interrupted the run.
     #[error("interrupted")]
     Cancelled,
@@ -129,6 +133,7 @@ impl RemoteError {
                 Some("nothing was changed; `--offline` works with what is on this host")
             }
             Self::Cancelled => Some("nothing was changed; the next run resumes with what is here"),
+            Self::Releases(error) => error.hint(),
             Self::Keyring(_) => Some(
                 "install the publisher's key: `gpg --export KEY > /etc/systemd/import-pubring.pgp`",
             ),
@@ -179,7 +184,7 @@ impl RemoteError {
         let is_missing = |error: &FetchError| error.is_not_found();
         match self {
             Self::Fetch(error) => matches!(error, FetchError::TooLong { .. }),
-            Self::Keyring(_) | Self::Keys(_) | Self::Cancelled => false,
+            Self::Keyring(_) | Self::Keys(_) | Self::Releases(_) | Self::Cancelled => false,
             // What failed otherwise has been looked for everywhere.
             Self::NoSignature(error) => is_missing(error),
             Self::NoMinisign { source, .. } => FetchError::of_io(source).is_none_or(is_missing),
