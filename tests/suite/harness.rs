@@ -207,6 +207,12 @@ impl Run {
     }
 
     #[track_caller]
+    pub(crate) fn shows(self, text: &str) -> Self {
+        assert!(self.stdout.contains(text), "no '{text}' in {self:#?}");
+        self
+    }
+
+    #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "no '{text}' in {self:#?}");
         self

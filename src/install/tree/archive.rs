@@ -321,8 +321,11 @@ impl Archive<'_> {
 
 /// What a header and the records before it say of a member.
 fn member(header: &Header, records: &Records) -> Result<Member, ArchiveError> {
-    let number = |name: &str, field: io::Result<u64>| match records.number(name)? {
+    let old = header.as_old();
+    let number = |name: &str, bytes: &[u8], field: io::Result<u64>| match records.number(name)? {
         Some(number) => Ok(number),
+        // Old programs leave out what they do not know.
+        None if is_blank(bytes) => Ok(0),
         None => field.map_err(|_| damaged(format!("a header has a bad {name}"))),
     };
     let name = match records.get("GNU.sparse.name").or(records.get("path")) {
@@ -331,26 +334,22 @@ fn member(header: &Header, records: &Records) -> Result<Member, ArchiveError> {
     };
     let narrow = |number: u64| u32::try_from(number).map_err(|_| damaged("an owner out of range"));
     let owner = (
-        narrow(number("uid", header.uid())?)?,
-        narrow(number("gid", header.gid())?)?,
+        narrow(number("uid", &old.uid, header.uid())?)?,
+        narrow(number("gid", &old.gid, header.gid())?)?,
     );
     let modified = if let Some(time) = records.time("mtime")? {
         time
     } else {
-        let seconds = header
-            .mtime()
-            .map_err(|_| damaged("a header has a bad time"))?;
+        let seconds = number("mtime", &old.mtime, header.mtime())?;
         (i64::try_from(seconds).unwrap_or(i64::MAX), 0)
     };
+    let mode = number("mode", &old.mode, header.mode().map(u64::from))?;
     let is_link = header.entry_type() == EntryType::Link;
-    let size = number("size", header.entry_size())?;
+    let size = number("size", &old.size, header.entry_size())?;
     Ok(Member {
         path: inside(&name)?,
         attributes: Attributes {
-            mode: header
-                .mode()
-                .map_err(|_| damaged("a header has a bad mode"))?
-                & 0o7777,
+            mode: u32::try_from(mode & 0o7777).unwrap_or_default(),
             owner: Some(owner),
             modified: Some(modified),
             xattrs: records.attributes()?,
@@ -428,6 +427,11 @@ fn is_sound(header: &Header) -> bool {
     let unsigned: u32 = counted.clone().map(u32::from).sum();
     let signed: i32 = counted.map(|byte| i32::from(byte.cast_signed())).sum();
     unsigned == expected || i32::try_from(expected) == Ok(signed)
+}
+
+/// Whether a field has no digits at all.
+fn is_blank(field: &[u8]) -> bool {
+    field.iter().all(|byte| matches!(byte, 0 | b' '))
 }
 
 fn padding(size: u64) -> u64 {
