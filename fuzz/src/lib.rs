@@ -20,10 +20,13 @@ use sysupdate::definition::config::Config;
 use sysupdate::definition::{ComponentName, Loader};
 use sysupdate::event::{Silent, chain};
 use sysupdate::extension::ExtensionKind;
+use sysupdate::gpt::{Change, Header, Table};
 use sysupdate::host::{Host, TemporaryDirectories, parse_environment};
 use sysupdate::image::Image;
+use sysupdate::install::tree::archive as tape;
 use sysupdate::pattern::{Pattern, Patterns};
 use sysupdate::root::Root;
+use sysupdate::storage::tree::TreeWriter;
 use sysupdate::unpack::Decoder;
 use sysupdate::verify::manifest::Manifest;
 use sysupdate::verify::minisign::{self, PublicKeys};
@@ -39,7 +42,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     Target::new("definition", definition),
     Target::new("pattern", pattern),
     Target::new("version", version),
@@ -49,6 +52,8 @@ pub const TARGETS: [Target; 9] = [
     Target::new("image", image),
     Target::new("release", release),
     Target::new("packed", packed),
+    Target::new("archive", archive),
+    Target::new("table", table),
 ];
 
 impl Target {
@@ -304,4 +309,60 @@ pub fn packed(data: &[u8]) {
     };
     // Whoever reads has a limit of his own.
     let _ = io::copy(&mut decoder.take(4 << 20), &mut io::sink());
+}
+
+/// Archives: they are unpacked within their directory and their bounds, or refused.
+pub fn archive(data: &[u8]) {
+    const LIMIT: u64 = 1 << 20;
+    let directory = tempfile::tempdir_in(memory()).expect("a directory");
+    fs::create_dir(directory.path().join("tree")).expect("made");
+    fs::write(directory.path().join("witness"), "untouched").expect("written");
+    let root = Root::open(directory.path()).expect("it opens");
+    let top = root.directory(Path::new("/tree")).expect("it opens");
+    let mut writer = TreeWriter::new(&root, top, LIMIT);
+    let unpacked = tape::unpack(&mut &data[..], &mut writer);
+    let finished = writer.finish(Some(0o755)).map_err(tape::ArchiveError::from);
+    if let Err(error) = unpacked.and(finished.map(drop)) {
+        assert_ne!(chain(&error), "");
+    }
+    let entries = fs::read_dir(directory.path()).expect("readable");
+    assert_eq!(entries.count(), 2, "something is beside the tree");
+    let witness = fs::read(directory.path().join("witness")).expect("readable");
+    assert_eq!(witness, b"untouched");
+    // Whatever modes it has, it has to go.
+    let _ = sysupdate::storage::tree::remove(
+        &root,
+        &root.directory(Path::new("/")).expect("it opens"),
+        std::ffi::OsStr::new("tree"),
+    );
+}
+
+/// Partition tables, a header of 512 bytes and the entries behind it: what is written is what was read, but for the change.
+pub fn table(data: &[u8]) {
+    let Some((header, rest)) = data.split_at_checked(512) else {
+        return;
+    };
+    let Ok(header) = Header::parse(header, 1) else {
+        return;
+    };
+    let Some(entries) = rest.get(..header.array_length()) else {
+        return;
+    };
+    let Ok(mut table) = Table::new(header, entries.to_vec()) else {
+        return;
+    };
+    let before = table.clone();
+    let partitions: Vec<_> = table.partitions().collect();
+    for partition in &partitions {
+        let _ = partition.range(512);
+        let change = Change {
+            flags: Some(!partition.flags),
+            ..Change::default()
+        };
+        assert!(table.change(partition.number, &change));
+    }
+    assert_eq!(before.agrees(&table), partitions.is_empty());
+    let other = Header::parse(&table.header_at(77, 1, 45), 77).expect("it was just made");
+    let copy = Table::new(other, table.entries().to_vec()).expect("they belong together");
+    assert!(copy.agrees(&table));
 }
