@@ -1,6 +1,6 @@
 //! Looks into an extension image without mounting it: over a local file, or over ranges of one that is far away.
 //!
-//! Owns the reading of squashfs, EROFS, ext2/3/4 and of disk images that hold one of these, and the few questions that
+//! Owns the reading of squashfs, EROFS, ext2/3/4, of disk images that hold one of these and of directories, and the few questions that
 //! are worth a look: what the release file says, which units come, what a name stands for, whether two executables are
 //! the same. Never writes, never judges whether the extension fits (that is `compat`), and trusts nothing that it
 //! reads: every image ends in an answer or an [`ImageError`], within bounds of memory and work that stand in the code.
@@ -10,6 +10,7 @@
 //! ```
 
 mod codec;
+mod directory;
 mod disk;
 mod erofs;
 mod error;
@@ -24,10 +25,15 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
+
+use crate::root::{Directory, Root};
 use sha2::Digest;
 
 use crate::extension::ExtensionKind;
@@ -71,6 +77,8 @@ pub enum FileSystem {
     Erofs,
     /// ext2, ext3 or ext4.
     Ext4,
+    /// None: a directory of this host.
+    Directory,
 }
 
 /// What the file system of an image lies in.
@@ -89,6 +97,7 @@ impl fmt::Display for Format {
             FileSystem::Squashfs => "squashfs",
             FileSystem::Erofs => "erofs",
             FileSystem::Ext4 => "ext4",
+            FileSystem::Directory => "directory",
         })?;
         match self.container {
             Container::Bare => Ok(()),
@@ -119,6 +128,44 @@ pub enum Unit {
 }
 
 impl Image {
+    /// Opens what is at a path of this host, an image file or a directory; `None` when it is neither.
+    ///
+    /// # Errors
+    /// Those of [`Image::open`].
+    pub fn of_path(
+        root: &Root,
+        path: &Path,
+        architecture: &str,
+    ) -> Result<Option<Self>, ImageError> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let opened = root.open_with(path, flags, Mode::empty());
+        let file = File::from(opened.map_err(ImageError::Read)?);
+        let metadata = file.metadata().map_err(ImageError::Read)?;
+        if metadata.is_dir() {
+            let top = root.directory(path).map_err(ImageError::Read)?;
+            return Ok(Some(Self::of_directory(top)));
+        }
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        Self::open(Box::new(file), metadata.len(), architecture).map(Some)
+    }
+
+    /// Takes a directory for the tree of an image.
+    #[must_use]
+    pub fn of_directory(top: Directory) -> Self {
+        Self {
+            // Nothing of it is read through here; as large as its files may be.
+            source: Source::new(Box::new(io::empty()), FILE_LIMIT),
+            format: Format {
+                file_system: FileSystem::Directory,
+                container: Container::Bare,
+            },
+            root: Some(Box::new(directory::Files::new(top))),
+            usr: None,
+        }
+    }
+
     /// Recognises the image and reads what is needed to find names in it.
     ///
     /// `length` is that of the whole image in bytes; `architecture` is systemd's name of the one whose partitions are

@@ -5,12 +5,9 @@
 //! the last word then.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
 use sha2::Digest as _;
 
 use super::{Session, SessionError, Surveyed};
@@ -322,11 +319,13 @@ impl Session<'_> {
         if let Some(facts) = key.and_then(|key| self.remembered(key, entry)) {
             return Ok(Some(facts));
         }
-        let opened = self.open(path);
-        let Ok((file, length)) = opened else {
-            return Ok(None);
+        let architecture = self.loader.host.architecture.as_deref().unwrap_or_default();
+        let image = match Image::of_path(self.root, path, architecture) {
+            Ok(None) | Err(ImageError::Read(_)) => return Ok(None),
+            Ok(Some(image)) => Ok(image),
+            Err(error) => Err(error),
         };
-        match self.facts(Box::new(file), length, entry) {
+        match image.and_then(|mut image| Facts::of(&mut image, entry.0, &entry.1)) {
             Ok(facts) => {
                 if let Some(key) = key {
                     self.remember(key, entry, &facts);
@@ -339,16 +338,6 @@ impl Session<'_> {
                 Ok(None)
             }
         }
-    }
-
-    fn open(&self, path: &Path) -> io::Result<(File, u64)> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-        let file = File::from(self.root.open_with(path, flags, Mode::empty())?);
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::from(io::ErrorKind::InvalidInput));
-        }
-        Ok((file, metadata.len()))
     }
 
     fn facts(

@@ -1,11 +1,8 @@
 //! What a trial changes on the running system: the merges, the units and why, and what is watched afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
-
-use rustix::fs::{Mode, OFlags};
 
 use crate::activate::effects::{self, Contents, Effect, Files, ReleaseKeys, Touch};
 use crate::activate::health::Watch;
@@ -381,13 +378,7 @@ fn images<'p>(
 }
 
 fn contents<'a>(look: Look<'a>, path: &Path, (kind, name): &Entry) -> Option<Contents<'a>> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-    let file = File::from(look.root.open_with(path, flags, Mode::empty()).ok()?);
-    let metadata = file.metadata().ok()?;
-    if !metadata.is_file() {
-        return None;
-    }
-    let mut image = Image::open(Box::new(file), metadata.len(), look.architecture).ok()?;
+    let mut image = Image::of_path(look.root, path, look.architecture).ok()??;
     let units = image.units().ok()?;
     let release = match image.release(*kind, name) {
         Ok(Release::Fields(fields)) => fields,

@@ -278,3 +278,54 @@ fn trees_without_an_owner_are_cleaned_up() {
         .says("Successfully removed 'app-1' which is no longer owned by any transfer files.");
     assert_eq!(names(&host), ["mine"]);
 }
+
+/// An archive of a system extension with this release file.
+fn extension(release: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let path = "usr/lib/extension-release.d/extension-release.app";
+    for (path, data) in [("usr/bin/app", "program"), (path, release)] {
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o755);
+        header.set_mtime(0);
+        header.set_uid(rustix::process::geteuid().as_raw().into());
+        header.set_gid(rustix::process::getegid().as_raw().into());
+        header.set_size(data.len() as u64);
+        builder
+            .append_data(&mut header, path, data.as_bytes())
+            .expect("appended");
+    }
+    builder.into_inner().expect("finished")
+}
+
+#[test]
+fn an_extension_that_is_a_directory_is_looked_into_before_its_link_moves() {
+    let server = Server::new();
+    let host = Host::new();
+    host.write("etc/os-release", "ID=thisos\nVERSION_ID=1\n");
+    let source = format!(
+        "[source]\nurl = '{}'\ntype = 'url-tar'\nmatch = 'app-@v.tar'\n",
+        server.base
+    );
+    let native = format!("[transfer]\nverify = 'none'\n{source}[target]\nmatch = 'app-@v'\n");
+    host.write("etc/sysupdate/transfer.d/app.toml", &native);
+    let publish = |archives: &[(&str, Vec<u8>)]| {
+        let lines = archives.iter().map(|(version, bytes)| {
+            server.put(&format!("/app-{version}.tar"), bytes.clone());
+            format!("{}  app-{version}.tar\n", sha256(bytes))
+        });
+        let manifest: String = lines.collect();
+        server.put("/SHA256SUMS", manifest);
+    };
+    let fits = extension("ID=thisos\nVERSION_ID=1\n");
+    publish(&[("1", fits.clone())]);
+    host.run(&["-C", "app", "update"]).succeeds();
+    assert_eq!(host.read("var/lib/extensions/app/usr/bin/app"), "program");
+    publish(&[("1", fits), ("2", extension("ID=thisos\nVERSION_ID=2\n"))]);
+    host.run(&["-C", "app", "update"])
+        .says("built for VERSION_ID=2, this host is 1");
+    let link = fs::read_link(host.path("var/lib/extensions/app")).expect("a link");
+    assert!(link.ends_with("app-1"), "{}", link.display());
+    host.run(&["-C", "app", "list", "--why"])
+        .succeeds()
+        .shows("built for VERSION_ID=2, this host is 1");
+}
