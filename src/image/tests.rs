@@ -137,6 +137,7 @@ fn disk(sector: usize, kind: u128, content: &[u8]) -> Vec<u8> {
     let mut header = vec![0; 92];
     header[..8].copy_from_slice(b"EFI PART");
     header[12..16].copy_from_slice(&92_u32.to_le_bytes());
+    header[24..32].copy_from_slice(&1_u64.to_le_bytes());
     header[72..80].copy_from_slice(&2_u64.to_le_bytes());
     header[80..84].copy_from_slice(&4_u32.to_le_bytes());
     header[84..88].copy_from_slice(&128_u32.to_le_bytes());
