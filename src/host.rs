@@ -60,7 +60,7 @@ impl Host {
             machine_id: read_text(root, "/etc/machine-id").and_then(|text| parse_id(&text)),
             boot_id: read_text(&Root::host(), "/proc/sys/kernel/random/boot_id")
                 .and_then(|text| parse_id(&text)),
-            architecture: architecture(&text(kernel.machine())).map(str::to_owned),
+            architecture: machine().map(str::to_owned),
             hostname: hostname(text(kernel.nodename())),
             pretty_hostname: read_text(root, "/etc/machine-info")
                 .and_then(|text| parse_environment(&text).remove("PRETTY_HOSTNAME"))
@@ -175,6 +175,12 @@ fn shell_value(text: &str) -> (String, &str) {
 }
 
 /// systemd's name for the machine name of uname(2).
+/// systemd's name of this machine's architecture; `None` when it has none.
+#[must_use]
+pub fn machine() -> Option<&'static str> {
+    architecture(&rustix::system::uname().machine().to_string_lossy())
+}
+
 fn architecture(machine: &str) -> Option<&'static str> {
     if let Some((_, name)) = ARCHITECTURES.iter().find(|(kernel, _)| *kernel == machine) {
         return Some(name);

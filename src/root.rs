@@ -24,7 +24,12 @@ pub struct Root {
 #[derive(Debug)]
 enum Place {
     Host,
-    Alternate { path: PathBuf, directory: OwnedFd },
+    Alternate {
+        path: PathBuf,
+        directory: OwnedFd,
+        /// The image that it is mounted from: a path of the host.
+        image: Option<PathBuf>,
+    },
 }
 
 impl Root {
@@ -45,8 +50,30 @@ impl Root {
         }
         let directory = rustix::fs::open(&path, directory_flags(), Mode::empty())?;
         Ok(Self {
-            place: Place::Alternate { path, directory },
+            place: Place::Alternate {
+                path,
+                directory,
+                image: None,
+            },
         })
+    }
+
+    /// The same root, known to be mounted from this image of the host.
+    #[must_use]
+    pub fn mounted_from(mut self, disk: PathBuf) -> Self {
+        if let Place::Alternate { image, .. } = &mut self.place {
+            *image = Some(disk);
+        }
+        self
+    }
+
+    /// The image of the host that this root is mounted from, if it is from one.
+    #[must_use]
+    pub fn image(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Host => None,
+            Place::Alternate { image, .. } => image.as_deref(),
+        }
     }
 
     /// Whether this is `/` of the running host.
@@ -60,6 +87,10 @@ impl Root {
     pub fn outer(&self, inner: &Path) -> PathBuf {
         match &self.place {
             Place::Host => inner.to_path_buf(),
+            // The partitions of the image itself lie outside.
+            Place::Alternate {
+                image: Some(image), ..
+            } if is_of(image, inner) => inner.to_path_buf(),
             Place::Alternate { path, .. } => path.join(relative(inner)),
         }
     }
@@ -165,6 +196,12 @@ impl Root {
             },
         }
     }
+}
+
+/// Whether a path is that of an image or of one of its partitions.
+fn is_of(image: &Path, path: &Path) -> bool {
+    let (image, path) = (image.as_os_str().as_bytes(), path.as_os_str().as_bytes());
+    path.starts_with(image) && !path[image.len()..].contains(&b'/')
 }
 
 /// An open directory and its resolved inner path.

@@ -42,6 +42,12 @@ pub(crate) struct Args {
     /// Work on the file system tree below PATH
     #[arg(long, value_name = "PATH", overrides_with = "root")]
     pub(crate) root: Option<PathBuf>,
+    /// Work on the file systems in the disk image PATH
+    #[arg(long, value_name = "PATH", overrides_with = "image")]
+    pub(crate) image: Option<PathBuf>,
+    /// What that image must, may and must not have
+    #[arg(long, value_name = "POLICY", overrides_with = "image_policy")]
+    pub(crate) image_policy: Option<String>,
     /// The directory that `PathRelativeTo=explicit` sources lie in
     #[arg(long, value_name = "PATH", overrides_with = "transfer_source")]
     pub(crate) transfer_source: Option<PathBuf>,

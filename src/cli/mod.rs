@@ -49,13 +49,15 @@ use crate::definition::{BootPaths, Component, ComponentName, DefinitionError, Lo
 use crate::error::Error;
 use crate::event::{Event, Reporter as _, Severity, chain};
 use crate::fetch::{Cancel, Fetch};
-use crate::host::{Host, parse_environment};
+use crate::host::{self, Host, parse_environment};
 use crate::install::Executor;
 use crate::install::lock::Lock;
 use crate::inventory::remote::{Manifests, Policy};
 use crate::plan::Reach;
 use crate::root::Root;
 use crate::session::{Requirement, Session, SessionError};
+use crate::storage::disk::Access as DiskAccess;
+use crate::storage::dissect;
 use crate::suggest::{Scene, SuggestError};
 use args::Args;
 use output::frontend::Frontend;
@@ -330,7 +332,7 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
     let lines = settings.progress.as_ref().map(File::try_clone);
     let frontend = Frontend::new(lines.and_then(Result::ok), settings.notify.as_deref());
     let narrator = Arc::new(Narrator::new(settings.talk).with(frontend));
-    let root = match open_root(settings.root.as_deref()) {
+    let root = match open_root(verb, settings) {
         Ok(root) => root,
         Err(text) => {
             narrator.error(&text);
@@ -512,8 +514,11 @@ fn os_release(file: &Path) -> Result<BTreeMap<String, String>, String> {
     }
 }
 
-fn open_root(path: Option<&Path>) -> Result<Root, String> {
-    let Some(path) = path else {
+fn open_root(verb: &Verb, settings: &Settings) -> Result<Root, String> {
+    if let Some(image) = &settings.image {
+        return open_image(verb, settings, image);
+    }
+    let Some(path) = settings.root.as_deref() else {
         return Ok(Root::host());
     };
     Root::open(path).map_err(|error| {
@@ -528,6 +533,21 @@ fn open_root(path: Option<&Path>) -> Result<Root, String> {
             path.display()
         )
     })
+}
+
+/// Mounts an image, for as long as this process lives.
+fn open_image(verb: &Verb, settings: &Settings, image: &Path) -> Result<Root, String> {
+    let access = if verb.only_reads() {
+        DiskAccess::Read
+    } else {
+        DiskAccess::Write
+    };
+    let architecture = host::machine().unwrap_or_default();
+    let mounted = dissect::mount(image, access, &settings.image_policy, architecture);
+    let path = mounted.map_err(|error| chain(&error))?;
+    let disk = std::path::absolute(image).unwrap_or_else(|_| image.to_path_buf());
+    let root = Root::open(&path).map_err(|error| chain(&error))?;
+    Ok(root.mounted_from(disk))
 }
 
 #[expect(

@@ -26,6 +26,7 @@ use crate::install::lock::Patience;
 use crate::inventory::remote::Freshness;
 use crate::plan::Reach;
 use crate::storage::atomic::Durability;
+use crate::storage::dissect::policy::{ImagePolicy, PolicyError};
 use crate::verify::memory::Acceptance;
 
 /// How long another run is waited for without `--wait=`: a timer and an operator may well meet.
@@ -60,6 +61,9 @@ pub(super) struct Settings {
     pub(super) machine_info: Option<PathBuf>,
     pub(super) definitions: Option<PathBuf>,
     pub(super) root: Option<PathBuf>,
+    /// `--image=`.
+    pub(super) image: Option<PathBuf>,
+    pub(super) image_policy: ImagePolicy,
     pub(super) transfer_source: Option<PathBuf>,
     /// `SYSTEMD_ESP_PATH`.
     pub(super) esp: Option<PathBuf>,
@@ -214,16 +218,7 @@ impl Settings {
                  combined.",
             ));
         }
-        if args
-            .definitions
-            .as_ref()
-            .is_some_and(|path| !path.as_os_str().is_empty())
-            && args.root.is_some()
-        {
-            return Err(UsageError::new(
-                "The --definitions= switch may not be combined with --root= or --image=.",
-            ));
-        }
+        let (image, image_policy) = image(args)?;
         Ok(Self {
             selection,
             features: features(args),
@@ -243,6 +238,8 @@ impl Settings {
                 .root
                 .clone()
                 .filter(|path| !path.as_os_str().is_empty()),
+            image,
+            image_policy,
             transfer_source: args.transfer_source.clone(),
             esp: env::var_os("SYSTEMD_ESP_PATH").map(PathBuf::from),
             xbootldr: env::var_os("SYSTEMD_XBOOTLDR_PATH").map(PathBuf::from),
@@ -477,4 +474,23 @@ fn patience(text: &str) -> Result<Patience, UsageError> {
             "Failed to parse --wait= parameter: {text} (expected a number of seconds, or 'infinity')"
         ))),
     }
+}
+
+/// The image to work on, and what it must be like.
+fn image(args: &Args) -> Result<(Option<PathBuf>, ImagePolicy), UsageError> {
+    let named = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+    let image = named(&args.image);
+    if image.is_some() && args.root.is_some() {
+        return Err(UsageError::new(
+            "Please specify either --root= or --image=, the combination of both is not supported.",
+        ));
+    }
+    if named(&args.definitions).is_some() && (args.root.is_some() || image.is_some()) {
+        return Err(UsageError::new(
+            "The --definitions= switch may not be combined with --root= or --image=.",
+        ));
+    }
+    let policy = args.image_policy.as_deref().map(str::parse).transpose();
+    let policy = policy.map_err(|error: PolicyError| UsageError::new(error.to_string()))?;
+    Ok((image, policy.unwrap_or(ImagePolicy::ALLOW)))
 }

@@ -49,6 +49,22 @@ pub(super) enum Switch {
     DisableComponent,
 }
 
+impl Verb {
+    /// Whether it changes nothing that is on record or installed.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Self::List(_)
+                | Self::CheckNew
+                | Self::Components
+                | Self::Features(_)
+                | Self::Status
+                | Self::History
+                | Self::Config
+        )
+    }
+}
+
 impl Switch {
     /// The verb.
     pub(super) fn name(self) -> &'static str {
@@ -417,7 +433,8 @@ pub(super) fn refuse(verb: &Verb, settings: &Settings) -> Result<(), UsageError>
 /// What `--component=` and its like cannot be used with.
 fn selection_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
     let name = verb.name();
-    if settings.root.is_some() && matches!(verb, Verb::Pending | Verb::Reboot) {
+    let is_elsewhere = settings.root.is_some() || settings.image.is_some();
+    if is_elsewhere && matches!(verb, Verb::Pending | Verb::Reboot) {
         return Some(format!(
             "The --root=/--image= switches may not be combined with the '{name}' operation."
         ));

@@ -71,6 +71,9 @@ pub fn list(root: &Root, target: &SlotTarget) -> Result<Slots, DiskError> {
 /// # Errors
 /// When it does not open, or there is none.
 pub fn open(root: &Root, target: &SlotTarget, access: Access) -> Result<Disk, DiskError> {
+    if let (Setting::OfRoot, Some(image)) = (&target.disk, root.image()) {
+        return Disk::open(&Root::host(), image, access);
+    }
     let path = path(root, target)?;
     Disk::open(root, &path, access)
 }
@@ -79,7 +82,7 @@ pub fn open(root: &Root, target: &SlotTarget, access: Access) -> Result<Disk, Di
 ///
 /// # Errors
 /// When the root file system is on none.
-pub fn path(root: &Root, target: &SlotTarget) -> Result<PathBuf, DiskError> {
+fn path(root: &Root, target: &SlotTarget) -> Result<PathBuf, DiskError> {
     match &target.disk {
         Setting::At(path) => Ok(path.clone()),
         Setting::OfRoot => disk::of_root(root),

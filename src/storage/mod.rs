@@ -2,4 +2,5 @@
 
 pub mod atomic;
 pub mod disk;
+pub mod dissect;
 pub mod tree;
