@@ -429,9 +429,12 @@ fn whole_disk(device: &Path, depth: usize) -> Option<PathBuf> {
     }
     let mut below = std::fs::read_dir(device.join("slaves")).ok()?;
     let first = below.next()?.ok()?;
+    if depth >= STACK {
+        return None;
+    }
     // Verity has data and hashes, often on one disk; a volume of several is no disk of ours.
     let others = below.filter_map(Result::ok);
-    let disk = whole_disk(&first.path(), depth + 1).filter(|_| depth < STACK)?;
+    let disk = whole_disk(&first.path(), depth + 1)?;
     others
         .map(|other| whole_disk(&other.path(), depth + 1))
         .all(|other| other.as_ref() == Some(&disk))

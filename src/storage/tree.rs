@@ -33,6 +33,14 @@ pub struct Attributes {
     pub xattrs: Vec<(OsString, Vec<u8>)>,
 }
 
+impl Attributes {
+    /// The extended attributes that are not this program's own notes, which nothing else may write.
+    fn foreign(&self) -> impl Iterator<Item = &(OsString, Vec<u8>)> {
+        let is_ours = |name: &OsStr| name.as_encoded_bytes().starts_with(b"user.sysupdate.");
+        self.xattrs.iter().filter(move |(name, _)| !is_ours(name))
+    }
+}
+
 /// What is no file, directory or link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Node {
@@ -363,7 +371,7 @@ impl TreeWriter {
             rustix::fs::fchown(file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
         }
         rustix::fs::fchmod(file, Mode::from_raw_mode(attributes.mode & 0o7777))?;
-        for (name, value) in &attributes.xattrs {
+        for (name, value) in attributes.foreign() {
             let set = rustix::fs::fsetxattr(file, name, value, XattrFlags::empty());
             self.judge_attribute(name, set)?;
         }
@@ -398,8 +406,7 @@ impl TreeWriter {
                 .join(std::os::fd::AsFd::as_fd(parent).as_raw_fd().to_string())
                 .join(&name);
             let set: Vec<_> = attributes
-                .xattrs
-                .iter()
+                .foreign()
                 .map(|(key, value)| {
                     (
                         key,

@@ -166,6 +166,50 @@ fn what_has_changed_meanwhile_is_left_alone() {
 }
 
 #[test]
+fn the_disk_beneath_is_found_through_what_is_stacked_upon_it() {
+    let outer = tempfile::tempdir().expect("a directory");
+    let (devices, block) = (outer.path().join("devices"), outer.path().join("block"));
+    fs::create_dir_all(&block).expect("made");
+    let device = |path: &str, number: &str| {
+        fs::create_dir_all(devices.join(path).join("slaves")).expect("made");
+        std::os::unix::fs::symlink(devices.join(path), block.join(number)).expect("linked");
+    };
+    device("sda", "8:0");
+    for (partition, number) in [("sda/sda1", "8:1"), ("sda/sda2", "8:2")] {
+        device(partition, number);
+        fs::write(devices.join(partition).join("partition"), "1").expect("written");
+    }
+    device("sdb", "8:16");
+    device("sdb/sdb1", "8:17");
+    fs::write(devices.join("sdb/sdb1/partition"), "1").expect("written");
+    device("dm-0", "253:0");
+    device("dm-1", "253:1");
+    device("md0", "9:0");
+    let upon = |device: &str, below: &[&str]| {
+        for (index, one) in below.iter().enumerate() {
+            let link = devices.join(device).join("slaves").join(index.to_string());
+            std::os::unix::fs::symlink(devices.join(one), link).expect("linked");
+        }
+    };
+    // Verity: data and hashes on one disk. A volume upon that. An array of two disks.
+    upon("dm-0", &["sda/sda1", "sda/sda2"]);
+    upon("dm-1", &["dm-0"]);
+    upon("md0", &["sda/sda1", "sdb/sdb1"]);
+    let found = |number: &str| whole_disk(&block.join(number), 0);
+    let sda = Some(PathBuf::from("/dev/sda"));
+    assert_eq!(found("8:2"), sda);
+    assert_eq!(found("253:0"), sda);
+    assert_eq!(found("253:1"), sda);
+    assert_eq!(found("9:0"), None, "several disks");
+    assert_eq!(found("8:16"), None, "a disk is no partition");
+    assert_eq!(found("7:7"), None);
+    // A circle ends.
+    device("dm-2", "253:2");
+    upon("dm-2", &["dm-2"]);
+    assert_eq!(found("253:2"), None);
+}
+
+#[test]
 fn names_of_partitions_are_those_of_the_kernel() {
     for (disk, name) in [
         ("/dev/sda", "/dev/sda3"),

@@ -342,6 +342,7 @@ fn attributes_and_access_lists_are_restored_where_they_can_be() {
     let tape = Tape::default()
         .pax(&[
             ("SCHILY.xattr.user.note", b"one"),
+            ("SCHILY.xattr.user.sysupdate.provenance", b"forged"),
             ("LIBARCHIVE.xattr.user.other%20note", b"dHdv"),
         ])
         .file("f", b"x");
@@ -363,6 +364,7 @@ fn attributes_and_access_lists_are_restored_where_they_can_be() {
         assert_eq!(read("user.note").as_deref(), Some(&b"one"[..]));
         assert_eq!(read("user.other note").as_deref(), Some(&b"two"[..]));
     }
+    assert_eq!(read("user.sysupdate.provenance"), None, "that is ours to say");
     for bad in ["user::rwz", "user:somebody:rwx", "nobody", "user"] {
         let tape = Tape::default()
             .pax(&[("SCHILY.acl.access", bad.as_bytes())])
