@@ -209,6 +209,12 @@ pub enum PlanError {
         /// The component.
         component: String,
     },
+    /// No link says which version is used.
+    #[error("{component} has no current symlink that could lead to another version")]
+    NoLink {
+        /// The component.
+        component: String,
+    },
     /// Nothing waits for a boot.
     #[error("nothing is staged")]
     NothingStaged,
@@ -289,6 +295,9 @@ impl PlanError {
             ),
             Self::NothingOlder { .. } => Some(
                 "`sysupdate list` shows what is installed; `sysupdate update VERSION` installs an older one anew",
+            ),
+            Self::NoLink { .. } => Some(
+                "what is started from partitions is chosen by the boot loader, and files without `CurrentSymlink=` by whoever uses them",
             ),
             Self::NothingStaged => {
                 Some("`sysupdate status` shows what is installed and what waits")

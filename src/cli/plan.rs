@@ -204,8 +204,9 @@ fn compose<'s>(
         .sum();
     document.peak = document.fetch;
     document.removals = plan
-        .removals
+        .evictions
         .iter()
+        .chain(&plan.removals)
         .map(|gone| RemovalPlan {
             path: context.root.outer(gone.path).display().to_string(),
             version: gone.version.to_string(),

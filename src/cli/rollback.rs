@@ -9,6 +9,7 @@ use crate::event::chain;
 use crate::install::choice;
 use crate::install::history::{self, Entry, Happening};
 use crate::install::marks::{self, MarksError};
+use crate::inventory::Inventory;
 use crate::plan::{Goal, PlanError, Reach, Request};
 use crate::resolve::{Hold, MarkKind, Resolution};
 use crate::session::SessionError;
@@ -55,6 +56,11 @@ fn target(
         .session
         .survey_fitting(component.clone(), Reach::Offline, version)?;
     let resolution = surveyed.resolve();
+    let has_link = |(_, inventory): &(_, &Inventory)| inventory.link.is_some();
+    if !resolution.transfers.iter().any(has_link) {
+        let component = component.name.to_string();
+        return Err(PlanError::NoLink { component }.into());
+    }
     if let Some(text) = version {
         let parsed: Option<Version> = text.parse().ok();
         let found = parsed.filter(|version| {

@@ -70,6 +70,31 @@ fn versions_take_turns_in_two_partitions_and_the_newest_stays() {
 }
 
 #[test]
+fn a_plan_names_the_partition_that_is_emptied_and_there_is_no_link_to_roll_back() {
+    let server = Server::new();
+    server.publish(&[ONE, TWO, THREE]);
+    let (host, image) = host(&server, 512, &["_empty", "_empty"], "");
+    host.run(&["update", "1"]).succeeds();
+    host.run(&["update", "2"]).succeeds();
+    host.run(&["plan"])
+        .succeeds()
+        .shows("→ ROOT/srv/disk.img1")
+        .shows("remove old 'ROOT/srv/disk.img1'");
+    let plan = host.run(&["--json=short", "plan"]).succeeds().stdout;
+    let root = host.path("").display().to_string();
+    host.write(
+        "plan.json",
+        &plan.replace("ROOT", root.trim_end_matches('/')),
+    );
+    let saved = host.path("plan.json").display().to_string();
+    host.run(&["apply", &saved]).succeeds();
+    assert_eq!(image.labels(), ["root_3", "root_2"]);
+    host.run(&["rollback"])
+        .fails()
+        .says("<default> has no current symlink that could lead to another version");
+}
+
+#[test]
 fn what_is_acquired_has_another_type_until_it_is_installed() {
     let server = Server::new();
     server.publish(&[ONE]);

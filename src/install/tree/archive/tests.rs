@@ -364,7 +364,11 @@ fn attributes_and_access_lists_are_restored_where_they_can_be() {
         assert_eq!(read("user.note").as_deref(), Some(&b"one"[..]));
         assert_eq!(read("user.other note").as_deref(), Some(&b"two"[..]));
     }
-    assert_eq!(read("user.sysupdate.provenance"), None, "that is ours to say");
+    assert_eq!(
+        read("user.sysupdate.provenance"),
+        None,
+        "that is ours to say"
+    );
     for bad in ["user::rwz", "user:somebody:rwx", "nobody", "user"] {
         let tape = Tape::default()
             .pax(&[("SCHILY.acl.access", bad.as_bytes())])
