@@ -16,6 +16,7 @@ mod frontend;
 mod fuzzed;
 mod harness;
 mod http;
+mod import;
 mod layers;
 mod life;
 mod links;
