@@ -11,6 +11,7 @@ mod doctor;
 mod examples;
 mod extension;
 mod faults;
+mod first_boot;
 mod fit;
 mod frontend;
 mod fuzzed;
