@@ -135,7 +135,7 @@ pub(crate) struct Args {
     /// Print nothing but results and errors
     #[arg(short, long, overrides_with = "quiet")]
     pub(crate) quiet: bool,
-    /// The bakery to look into: its URL, or its name in config.toml (with `search`, `add`)
+    /// The bakery to look into: its URL, or its name in config.toml (with `search`, `add`, `import`)
     #[arg(long, value_name = "BAKERY", overrides_with = "from")]
     pub(crate) from: Option<String>,
     /// A unit to restart after each update (with `add`; several times)
@@ -153,7 +153,7 @@ pub(crate) struct Args {
     /// Leave the images where they are (with `remove`)
     #[arg(long, overrides_with = "keep_images")]
     pub(crate) keep_images: bool,
-    /// Do not ask (with `remove`)
+    /// Do not ask (with `remove`, `import`)
     #[arg(long, short = 'y', overrides_with = "yes")]
     pub(crate) yes: bool,
     /// Show the version of this program; with `add`, the version to install
@@ -198,6 +198,7 @@ The bakery:
   search [WORD]       Show what a bakery offers for this machine
   add NAME[@RANGE]    Define an extension of it and install its newest version
   remove NAME…        Take extensions away, with their definitions and images
+  import              Define what was set up by hand for systemd-sysupdate
 
 At boots and before them:
   gate                Acquire what the next OS needs (--for-os-release=); fail

@@ -1,7 +1,11 @@
-//! `search`, `add`, `remove`: extensions of a bakery, from what it offers to a definition and back.
+//! `search`, `add`, `remove`, `import`: extensions of a bakery, from what it offers to a definition and back.
 
 mod add;
+mod import;
 mod remove;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -13,12 +17,19 @@ use crate::catalog::Catalog;
 use crate::definition::ComponentName;
 use crate::error::Error;
 use crate::session::SessionError;
+use crate::storage::atomic;
 
 pub(super) use add::add;
+pub(super) use import::import;
 pub(super) use remove::remove;
 
 /// The bakery that is asked when nobody says which: that of the Flatcar community.
 const BAKERY: &str = "https://extensions.flatcar.org/extensions";
+
+/// Where the operator's own definitions lie.
+const DIRECTORY: &str = "/etc/sysupdate/transfer.d";
+/// A jump of the minor version is no update for these: their clusters have to be led through it.
+const SERIES: [&str; 3] = ["kubernetes", "k3s", "rke2"];
 
 #[derive(Serialize)]
 struct Row {
@@ -134,6 +145,54 @@ fn url(context: &Context<'_>) -> Result<String, Error> {
             names.join(", ")
         }
     )))
+}
+
+/// The path of the definition of a component that is the operator's own.
+fn definition_path(name: &str) -> PathBuf {
+    Path::new(DIRECTORY).join(format!("{name}.toml"))
+}
+
+/// Writes a file that must be new.
+fn write(context: &Context<'_>, path: &Path, content: &[u8]) -> Result<(), Error> {
+    if context.root.read_link(path).is_ok() {
+        return Err(Error::Request(format!(
+            "'{}' exists already and is left alone; move it away first.",
+            context.root.outer(path).display()
+        )));
+    }
+    atomic::write(context.root, path, content, 0o644).map_err(Error::DropIn)
+}
+
+/// Asks on the terminal, unless the answer was given before; where nobody can answer it is an error.
+fn confirmed(context: &Context<'_>, refusal: &str, question: &str) -> Result<bool, Error> {
+    let request = &context.settings.bakery;
+    if request.yes {
+        return Ok(true);
+    }
+    if !request.answers {
+        return Err(Error::Request(refusal.to_owned()));
+    }
+    let answer = output::ask(question).map_err(Error::Output)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for sign in text.chars() {
+        match sign {
+            '"' | '\\' => {
+                quoted.push('\\');
+                quoted.push(sign);
+            }
+            sign if sign.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(sign));
+            }
+            sign => quoted.push(sign),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// An extension that is not there, and what may have been meant.

@@ -448,6 +448,7 @@ fn perform(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
         Verb::Search(word) => bakery::search(context, word.as_deref()),
         Verb::Add(name) => bakery::add(context, verb, name),
         Verb::Remove(names) => bakery::remove(context, verb, names),
+        Verb::Import => bakery::import(context, verb),
         Verb::Plan(version) => plan::run(context, version.as_deref()),
         Verb::Apply(file) => plan::apply(context, verb, file),
     }

@@ -38,6 +38,7 @@ pub(super) enum Verb {
     Search(Option<String>),
     Add(String),
     Remove(Vec<String>),
+    Import,
 }
 
 /// What is switched on or off by a drop-in.
@@ -98,7 +99,7 @@ pub(super) enum Completion {
 }
 
 /// Every verb: its arguments, what completes them, and what it does, in a line.
-pub(super) const ARGUMENTS: [(&str, &str, Completion, &str); 31] = [
+pub(super) const ARGUMENTS: [(&str, &str, Completion, &str); 32] = [
     (
         "list",
         "[VERSION]",
@@ -275,6 +276,12 @@ pub(super) const ARGUMENTS: [(&str, &str, Completion, &str); 31] = [
         "Take extensions away, with their definitions and images",
     ),
     (
+        "import",
+        "",
+        Completion::Nothing,
+        "Define what was set up by hand for systemd-sysupdate; nothing is downloaded",
+    ),
+    (
         "generate",
         "man|bash|zsh|fish",
         Completion::Nothing,
@@ -331,6 +338,7 @@ impl Verb {
             Self::Search(_) => "search",
             Self::Add(_) => "add",
             Self::Remove(_) => "remove",
+            Self::Import => "import",
         }
     }
 }
@@ -397,6 +405,7 @@ pub(super) fn parse(words: &[String]) -> Result<Verb, UsageError> {
             )),
             names => Ok(Verb::Remove(names.to_vec())),
         },
+        "import" => alone(Verb::Import),
         "apply" => match arguments {
             [file] => Ok(Verb::Apply(file.clone())),
             [] => Err(UsageError::new(
@@ -473,7 +482,7 @@ fn bakery_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
     let bakery = &settings.bakery;
     let is_add = matches!(verb, Verb::Add(_));
     let is_remove = matches!(verb, Verb::Remove(_));
-    let looks = matches!(verb, Verb::Search(_) | Verb::List(_)) || is_add;
+    let looks = matches!(verb, Verb::Search(_) | Verb::List(_) | Verb::Import) || is_add;
     let refused = [
         ("--fix", settings.fix && *verb != Verb::Doctor),
         ("--online", settings.online && *verb != Verb::Doctor),
@@ -505,7 +514,7 @@ fn feature_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
 fn definitions_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
     let refused = matches!(
         verb,
-        Verb::Components | Verb::Switch(..) | Verb::Add(_) | Verb::Remove(_)
+        Verb::Components | Verb::Switch(..) | Verb::Add(_) | Verb::Remove(_) | Verb::Import
     );
     (settings.definitions.is_some() && refused).then(|| {
         format!(

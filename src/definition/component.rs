@@ -1,7 +1,7 @@
 //! Components: their names and their `.component` files.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use sha2::Digest as _;
@@ -99,6 +99,8 @@ pub struct ComponentSettings {
     pub documentation: Vec<String>,
     /// Whether it suggests itself, not evaluated.
     pub suggestion: Suggestion,
+    /// The definitions in systemd's form that its native file stands in for: inner paths.
+    pub replaces: Vec<PathBuf>,
 }
 
 impl Default for ComponentSettings {
@@ -108,6 +110,7 @@ impl Default for ComponentSettings {
             description: None,
             documentation: Vec::new(),
             suggestion: Suggestion::default(),
+            replaces: Vec::new(),
         }
     }
 }
@@ -161,6 +164,23 @@ const KEYS: &[Setting] = &[
         |component, raw, scope| push_url(&mut component.documentation, raw, scope),
     )
     .resetting(|component, _| component.documentation.clear()),
+    // Only the native form has it: what it counts for is whether a native file stands alone.
+    Setting::new(
+        SECTION,
+        "X-Replaces",
+        &["replaces"],
+        Kind::List,
+        "the absolute path of a definition",
+        |component, raw, _| {
+            if !value::is_normalized_absolute(raw) {
+                return Err(Fault::NotNormalized(raw.to_owned()));
+            }
+            component.replaces.push(raw.into());
+            Ok(())
+        },
+    )
+    .resetting(|component, _| component.replaces.clear())
+    .ours(),
     suggest(SECTION),
     suggest_on(SECTION, "SuggestOnArchitecture"),
     suggest_on(SECTION, "SuggestOnFirmware"),

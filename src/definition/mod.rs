@@ -138,23 +138,12 @@ impl Loader<'_> {
         let search = self.search(name, reporter)?;
         let native = self.native_file(name, reporter)?;
         let features = self.read_features(&search)?;
-        let (suffix, found) = transfer_files(&search)?;
-        if let (Some(native), Some(first)) = (&native, found.first()) {
-            return Err(DefinitionError::DefinedTwice {
-                component: name.to_string(),
-                native: self.shown(native),
-                systemd: self.shown(&first.path),
-            });
-        }
-        let mut transfers = Vec::with_capacity(found.len());
-        for file in &found {
-            transfers.push(self.transfer(name, &search, file, suffix, &features)?);
-        }
-        if let (Some(path), ComponentName::Named(name)) = (native, name) {
-            let bytes = self.read(&path, NATIVE_LIMIT)?;
+        let mut transfers = Vec::new();
+        if let (Some(path), ComponentName::Named(name)) = (&native, name) {
+            let bytes = self.read(path, NATIVE_LIMIT)?;
             let file = toml::File {
                 name,
-                path: &self.shown(&path),
+                path: &self.shown(path),
                 host: self.host,
                 root: self.root,
                 boot: self.boot,
@@ -162,11 +151,25 @@ impl Loader<'_> {
             };
             transfers.push(file.load(&bytes, &mut settings)?);
         }
+        let (suffix, found) = transfer_files(&search, |file| {
+            native.is_none() || !settings.replaces.contains(&file.path)
+        })?;
+        if let (Some(native), Some(first)) = (&native, found.first()) {
+            return Err(DefinitionError::DefinedTwice {
+                component: name.to_string(),
+                native: self.shown(native),
+                systemd: self.shown(&first.path),
+            });
+        }
+        for file in &found {
+            transfers.push(self.transfer(name, &search, file, suffix, &features)?);
+        }
         let ComponentSettings {
             enabled,
             description,
             documentation,
             suggestion: _,
+            replaces: _,
         } = settings;
         Ok(Component {
             name: name.clone(),
@@ -175,6 +178,31 @@ impl Loader<'_> {
             documentation,
             transfers,
         })
+    }
+
+    /// The files in systemd's form that the transfers of a component are read from, drop-ins behind their main files:
+    /// inner paths.
+    ///
+    /// # Errors
+    /// When a directory cannot be read.
+    pub fn files(&self, name: &ComponentName) -> Result<Vec<PathBuf>, DefinitionError> {
+        let search = self.search(name, &Silent)?;
+        let (suffix, found) = transfer_files(&search, |_| true)?;
+        let mut files = Vec::new();
+        for file in found {
+            let drop_ins = search.drop_ins(&format!("{}{suffix}", file.stem))?;
+            files.push(file.path);
+            files.extend(drop_ins);
+        }
+        Ok(files)
+    }
+
+    /// The native file that defines a component, if there is one: an inner path.
+    ///
+    /// # Errors
+    /// When an inode cannot be read.
+    pub fn native(&self, name: &ComponentName) -> Result<Option<PathBuf>, DefinitionError> {
+        self.native_file(name, &Silent)
     }
 
     /// Reads the features of one component, sorted by id.
@@ -389,13 +417,19 @@ impl Loader<'_> {
     }
 }
 
-/// The transfers of a set and their suffix: `.transfer`, or `.conf` when there is none of those (compat 1 section 2.10).
-fn transfer_files(search: &Search<'_>) -> Result<(&'static str, Vec<Found>), DefinitionError> {
-    let found = search.files(".transfer")?;
+/// The transfers of a set that are wanted, and their suffix: `.transfer`, or `.conf` when there is none of those (compat 1
+/// section 2.10).
+fn transfer_files(
+    search: &Search<'_>,
+    wanted: impl Fn(&Found) -> bool,
+) -> Result<(&'static str, Vec<Found>), DefinitionError> {
+    let mut found = search.files(".transfer")?;
     if !found.is_empty() {
+        found.retain(wanted);
         return Ok((".transfer", found));
     }
-    let legacy = search.files(".conf")?;
+    let mut legacy = search.files(".conf")?;
+    legacy.retain(wanted);
     if !legacy.is_empty() {
         let text = "As of v257, transfer definitions should have the '.transfer' extension.";
         search

@@ -6,7 +6,7 @@ use super::extension::{FITS, NEXT, OS, sysext};
 use super::harness::{Host, Run};
 use super::server::{Answer, Server, sha256};
 
-const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
+pub(super) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
     "arm64"
 } else {
     "x86-64"
@@ -18,7 +18,7 @@ const ELSEWHERE: &str = if cfg!(target_arch = "aarch64") {
 };
 
 /// A bakery with these images; what is asked for below `/extensions` leads to `/releases`, as at the community's.
-fn bakery(images: &[(&str, &str, Vec<u8>)]) -> Server {
+pub(super) fn bakery(images: &[(&str, &str, Vec<u8>)]) -> Server {
     let server = Server::new();
     let mut all = String::new();
     for (name, version, image) in images {

@@ -222,6 +222,7 @@ fn help_and_version_are_printed_and_nothing_else_is_done() {
                 "search",
                 "add",
                 "remove",
+                "import",
                 "gate",
                 "select",
                 "settle",

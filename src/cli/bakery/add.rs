@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::transaction::{Purpose, Transaction};
 use super::super::{Context, Exit, Verb};
-use super::{unknown, url};
+use super::{SERIES, definition_path, quoted, unknown, url, write};
 use crate::catalog::Offer;
 use crate::definition::ComponentName;
 use crate::definition::transfer::ActivationMode;
@@ -15,12 +15,9 @@ use crate::session::{Requirement, SessionError};
 use crate::storage::atomic;
 use crate::version::{Version, VersionRange};
 
-const DIRECTORY: &str = "/etc/sysupdate/transfer.d";
 const KEYS: &str = "/etc/sysupdate/keys";
 /// The largest public key, in bytes.
 const KEY_LIMIT: u64 = 1024 * 1024;
-/// A jump of the minor version is no update for these: their clusters have to be led through it.
-const SERIES: [&str; 3] = ["kubernetes", "k3s", "rke2"];
 
 /// What is to be written.
 struct Draft<'a> {
@@ -78,7 +75,7 @@ pub(in super::super) fn add(
             .transpose()?,
     };
     let text = render(context, &draft);
-    let path = Path::new(DIRECTORY).join(format!("{name}.toml"));
+    let path = definition_path(name);
     let lock = context.lock(verb)?;
     if let Some(key) = &draft.key {
         write(context, &key.path, &key.content)?;
@@ -307,35 +304,6 @@ fn render(context: &Context<'_>, draft: &Draft<'_>) -> String {
         }
     }
     text
-}
-
-/// A basic string of TOML.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for sign in text.chars() {
-        match sign {
-            '"' | '\\' => {
-                quoted.push('\\');
-                quoted.push(sign);
-            }
-            sign if sign.is_control() => {
-                let _ = write!(quoted, "\\u{:04X}", u32::from(sign));
-            }
-            sign => quoted.push(sign),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-fn write(context: &Context<'_>, path: &Path, content: &[u8]) -> Result<(), Error> {
-    if context.root.stat(path).is_ok() {
-        return Err(Error::Request(format!(
-            "'{}' exists already and is left alone; move it away first.",
-            context.root.outer(path).display()
-        )));
-    }
-    atomic::write(context.root, path, content, 0o644).map_err(Error::DropIn)
 }
 
 /// Installs what has just been defined.

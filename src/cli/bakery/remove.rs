@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::super::transaction::{Scope, in_use};
-use super::super::{Context, Exit, Verb, output};
+use super::super::{Context, Exit, Verb};
+use super::{confirmed, definition_path};
 use crate::activate::dbus::SystemBus;
 use crate::activate::system::SystemManager as _;
 use crate::activate::{self, ActivateError, effects};
@@ -15,8 +16,6 @@ use crate::inventory::Instance;
 use crate::plan::Reach;
 use crate::session::{Requirement, SessionError, Surveyed};
 use crate::storage::atomic;
-
-const DIRECTORY: &str = "/etc/sysupdate/transfer.d";
 
 /// One extension that goes.
 struct Doomed {
@@ -40,7 +39,8 @@ pub(in super::super) fn remove(
             context.say(&line);
         }
     }
-    if !context.settings.bakery.yes && !confirmed(context)? {
+    let refusal = "Not removed without a word: call again with --yes.";
+    if !confirmed(context, refusal, "Remove all of this? [y/N] ")? {
         context.say("Nothing was removed.");
         return Ok(Exit::Failure);
     }
@@ -57,7 +57,7 @@ fn look(context: &Context<'_>, name: &str) -> Result<Doomed, Error> {
     let name: ComponentName = name
         .parse()
         .map_err(|error| Error::Request(format!("{error}")))?;
-    let definition = Path::new(DIRECTORY).join(format!("{name}.toml"));
+    let definition = definition_path(&name.to_string());
     let component: Component = context.session.load(&name, Requirement::AnyTransfer)?;
     if context.root.stat(&definition).is_err() {
         let file = component.transfers[0].file.display().to_string();
@@ -89,17 +89,6 @@ fn lines(context: &Context<'_>, doomed: &Doomed) -> Vec<String> {
         }
     }
     lines
-}
-
-/// Asks on the terminal; without one nobody can answer.
-fn confirmed(context: &Context<'_>) -> Result<bool, Error> {
-    if !context.settings.bakery.answers {
-        return Err(Error::Request(
-            "Not removed without a word: call again with --yes.".to_owned(),
-        ));
-    }
-    let answer = output::ask("Remove all of this? [y/N] ").map_err(Error::Output)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// First the link and the merge, then what still runs, then the files. The definition goes before the images: a run that is

@@ -515,6 +515,27 @@ fn a_component_is_defined_in_one_place() {
 }
 
 #[test]
+fn a_native_file_may_stand_in_for_definitions_that_it_names() {
+    let old = "etc/sysupdate.kubernetes.d/a.transfer";
+    let native = format!("replaces = ['/{old}']\n[source]\nurl = 'https://a'\n");
+    let world = World::with(FILE, &native);
+    // What it stands in for is not even read, nor does anything come out that it hid.
+    world.write(old, "[");
+    world.write("etc/sysupdate.kubernetes.d/b.conf", "[");
+    assert_eq!(world.transfer("kubernetes").file, PathBuf::from(FILE));
+    assert_eq!(world.said(), Vec::<String>::new());
+    world.write("run/sysupdate.kubernetes.d/c.transfer", "[");
+    assert_eq!(
+        world.refusal("kubernetes"),
+        format!(
+            "component 'kubernetes' is defined twice, by '{FILE}' and by 'run/sysupdate.kubernetes.d/c.transfer'"
+        )
+    );
+    let world = World::with(FILE, "replaces = ['a']\n[source]\nurl = 'https://a'\n");
+    assert!(world.refusal("kubernetes").contains("replaces"));
+}
+
+#[test]
 fn names_with_signs_of_patterns_are_literal_or_refused() {
     let text = "[source]\nurl = 'https://a'";
     let transfer = World::with("etc/sysupdate/transfer.d/a@v%o.toml", text).transfer("a@v%o");
