@@ -307,6 +307,17 @@ impl Transfer {
         )
     }
 
+    /// Whether it is one of those that only keep systemd-sysupdate from failing where nothing is defined: from `/` to `/`,
+    /// by a pattern that nothing there matches.
+    #[must_use]
+    pub fn is_noop(&self) -> bool {
+        let top = Path::new("/");
+        let target = self.target();
+        matches!(self.source(), Source::Directory(source) if source.path == top)
+            && target.place.directory() == Some(top)
+            && target.current_symlink.is_none()
+    }
+
     /// The word for what its source offers, in definitions and messages.
     #[must_use]
     pub fn source_word(&self) -> &'static str {

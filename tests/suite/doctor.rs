@@ -38,6 +38,17 @@ fn where_nothing_is_wrong_nothing_is_found() {
 }
 
 #[test]
+fn a_definition_that_installs_nothing_is_told() {
+    let host = well();
+    host.write(
+        "etc/sysupdate.d/noop.transfer",
+        "[Source]\nType=regular-file\nPath=/\nMatchPattern=invalid@v.raw\n[Target]\nType=regular-file\nPath=/\n",
+    );
+    host.run(&["doctor"])
+        .shows("etc/sysupdate.d/noop.transfer: it installs nothing");
+}
+
+#[test]
 fn each_fault_is_found_with_its_place_and_a_way_out() {
     type Spoil = fn(&Host);
     let cases: &[(Spoil, &str, &str)] = &[

@@ -12,6 +12,7 @@ pub(super) fn look(context: &Context<'_>, components: &[Component], findings: &m
     for component in components {
         for transfer in component.transfers.iter().filter(|one| one.enabled) {
             unsigned(transfer, findings);
+            noop(transfer, findings);
             versions_among_extensions(transfer, findings);
             unreachable(context, transfer, findings);
         }
@@ -25,6 +26,18 @@ pub(super) fn look(context: &Context<'_>, components: &[Component], findings: &m
         }
     }
     shared_places(components, findings);
+}
+
+/// What kept systemd-sysupdate from failing is of no use to a program that does not.
+fn noop(transfer: &Transfer, findings: &mut Vec<Finding>) {
+    if transfer.is_noop() {
+        findings.push(Finding::new(
+            Severity::Note,
+            transfer.file.display().to_string(),
+            "it installs nothing",
+            "remove it unless systemd-sysupdate is used as well: this program succeeds where nothing is defined",
+        ));
+    }
 }
 
 fn unsigned(transfer: &Transfer, findings: &mut Vec<Finding>) {

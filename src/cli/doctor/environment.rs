@@ -8,6 +8,7 @@ use crate::definition::Component;
 use crate::event::chain;
 use crate::extension::ExtensionKind;
 use crate::install::space;
+use crate::inventory::link::{self, LinkState};
 use crate::plan::Reach;
 
 /// A clock before this is wrong: this program did not exist (2025-01-01, in seconds since the epoch).
@@ -119,6 +120,7 @@ fn extensions(context: &Context<'_>, components: &[Component], findings: &mut Ve
             "install it: it is part of systemd, or a package of its own",
         ));
     }
+    labels(context, components, findings);
     if let Err(error) = activate::loop_device() {
         findings.push(Finding::new(
             Severity::Error,
@@ -126,6 +128,40 @@ fn extensions(context: &Context<'_>, components: &[Component], findings: &mut Ve
             format!("no loop device is to be had: {error}"),
             "`losetup --list` shows who uses them",
         ));
+    }
+}
+
+/// Under `SELinux` (selinux(8)) a file without a label is nobody's: services of an extension would not start.
+fn labels(context: &Context<'_>, components: &[Component], findings: &mut Vec<Finding>) {
+    if context
+        .root
+        .stat(Path::new("/sys/fs/selinux/enforce"))
+        .is_err()
+    {
+        return;
+    }
+    let transfers = components.iter().flat_map(|component| &component.transfers);
+    for transfer in transfers {
+        let link = link::examine(context.root, transfer.target())
+            .ok()
+            .flatten();
+        let Some(LinkState::To(path)) = link.map(|link| link.state) else {
+            continue;
+        };
+        let outer = context.root.outer(&path);
+        let mut label = [0; 256];
+        let read = rustix::fs::getxattr(&outer, "security.selinux", &mut label);
+        if read == Err(rustix::io::Errno::NODATA) {
+            findings.push(Finding::new(
+                Severity::Warning,
+                outer.display().to_string(),
+                "it has no SELinux label",
+                format!(
+                    "`restorecon -v '{}'` gives it the one of its place",
+                    outer.display()
+                ),
+            ));
+        }
     }
 }
 

@@ -10,7 +10,6 @@ use super::text::{self, Draft};
 use super::units::HandWritten;
 use super::{Adoption, Context, link_of, place};
 use crate::catalog::Catalog;
-use crate::definition::transfer::{Source, Transfer};
 use crate::definition::{Component, ComponentName};
 use crate::error::Error;
 use crate::event::{Silent, chain};
@@ -98,7 +97,7 @@ fn default_component(component: &Component) -> Vec<String> {
     let real = component
         .transfers
         .iter()
-        .filter(|transfer| !is_noop(transfer));
+        .filter(|transfer| !transfer.is_noop());
     real.map(|transfer| {
         format!(
             "'{}' is not imported: it belongs to the default component, which has no file of its own form. It is updated by \
@@ -107,15 +106,6 @@ fn default_component(component: &Component) -> Vec<String> {
         )
     })
     .collect()
-}
-
-/// The definition that only keeps the stock service from failing.
-fn is_noop(transfer: &Transfer) -> bool {
-    let is_local =
-        matches!(transfer.source(), Source::Directory(source) if source.path == Path::new("/"));
-    let target = transfer.target();
-    let is_root = target.place.directory() == Some(Path::new("/"));
-    is_local && is_root && target.current_symlink.is_none()
 }
 
 /// A component in systemd's form; the error says why it has to stay in it.
