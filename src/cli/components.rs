@@ -62,10 +62,10 @@ pub(super) fn run(context: &Context<'_>) -> Result<Exit, Error> {
             Ok((component, suggestion)) => {
                 let documentation = component.documentation.join(" ");
                 rows.push(vec![
-                    tick(component.enabled),
+                    tick(context.settings.glyphs, component.enabled),
                     context
                         .suggests(&suggestion)
-                        .map_or_else(|_| "-".to_owned(), tick),
+                        .map_or_else(|_| "-".to_owned(), |yes| tick(context.settings.glyphs, yes)),
                     name.to_string(),
                     or_dash(component.description.unwrap_or_default()),
                     or_dash(documentation),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::output::glyphs::Glyphs;
 use super::output::json::{self, JsonFormat};
 use super::output::table::{self, Column};
 use super::output::{self};
@@ -84,8 +85,8 @@ fn overview(context: &Context<'_>, features: &[Feature]) -> Result<Exit, Error> 
         .map(|feature| {
             let suggested = context.suggests(&feature.suggestion);
             vec![
-                tick(feature.enabled),
-                suggested.map_or_else(|_| "-".to_owned(), tick),
+                tick(context.settings.glyphs, feature.enabled),
+                suggested.map_or_else(|_| "-".to_owned(), |yes| tick(context.settings.glyphs, yes)),
                 feature.id.clone(),
                 or_dash(feature.description.clone().unwrap_or_default()),
                 or_dash(feature.documentation.join(" ")),
@@ -170,8 +171,8 @@ fn vertical(
 }
 
 /// A yes or no in a table.
-pub(super) fn tick(yes: bool) -> String {
-    if yes { "✓" } else { "✗" }.to_owned()
+pub(super) fn tick(glyphs: Glyphs, yes: bool) -> String {
+    if yes { glyphs.yes() } else { glyphs.no() }.to_owned()
 }
 
 /// A cell that has something in it.

@@ -5,6 +5,7 @@ mod detail;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use super::output::glyphs::Glyphs;
 use super::output::json::{self, JsonFormat};
 use super::output::table::{self, Column};
 use super::output::{self};
@@ -130,7 +131,7 @@ fn overview(context: &Context<'_>, resolution: &Resolution<'_>) -> std::io::Resu
         return json::text(settings.json, &view);
     }
     let mut columns = vec![
-        Column::left(""),
+        Column::right(""),
         Column::left("VERSION"),
         Column::center("INSTALLED"),
         Column::center("AVAILABLE"),
@@ -138,9 +139,10 @@ fn overview(context: &Context<'_>, resolution: &Resolution<'_>) -> std::io::Resu
     ];
     let row = |index: usize| {
         let set = &resolution.sets[index];
-        let tick = |yes: bool| if yes { "✓".to_owned() } else { String::new() };
+        let glyphs = settings.glyphs;
+        let tick = |yes: bool| if yes { glyphs.yes() } else { "" }.to_owned();
         vec![
-            mark(resolution, index).to_owned(),
+            mark(glyphs, resolution, index).to_owned(),
             set.version.to_string(),
             tick(set.is_installed()),
             tick(set.is_available()),
@@ -223,18 +225,18 @@ fn assessment(resolution: &Resolution<'_>, index: usize) -> String {
     words.join("+")
 }
 
-fn mark(resolution: &Resolution<'_>, index: usize) -> &'static str {
+fn mark(glyphs: Glyphs, resolution: &Resolution<'_>, index: usize) -> &'static str {
     let set = &resolution.sets[index];
     if set.is_partial() || set.is_pending() {
-        "\\"
+        glyphs.unfinished()
     } else if resolution.current == Some(index) {
-        "●"
+        glyphs.current()
     } else if set.is_installed() && set.protected {
-        "○"
+        glyphs.protected()
     } else if set.obsolete {
-        "×"
+        glyphs.obsolete()
     } else if resolution.candidate == Some(index) {
-        "↻"
+        glyphs.candidate()
     } else {
         ""
     }

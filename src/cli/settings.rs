@@ -16,6 +16,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::UsageError;
 use super::args::Args;
+use super::output::glyphs::{Glyphs, Words};
 use super::output::json::JsonFormat;
 use crate::definition::ComponentName;
 use crate::definition::transfer::Verification;
@@ -60,6 +61,8 @@ pub(super) struct Settings {
     /// In the place of `/etc/machine-info`.
     pub(super) machine_info: Option<PathBuf>,
     pub(super) definitions: Option<PathBuf>,
+    /// The signs of tables.
+    pub(super) glyphs: Glyphs,
     pub(super) root: Option<PathBuf>,
     /// `--image=`.
     pub(super) image: Option<PathBuf>,
@@ -238,6 +241,7 @@ impl Settings {
                 .root
                 .clone()
                 .filter(|path| !path.as_os_str().is_empty()),
+            glyphs: glyphs(),
             image,
             image_policy,
             transfer_source: args.transfer_source.clone(),
@@ -474,6 +478,20 @@ fn patience(text: &str) -> Result<Patience, UsageError> {
             "Failed to parse --wait= parameter: {text} (expected a number of seconds, or 'infinity')"
         ))),
     }
+}
+
+/// The signs that tables may have.
+fn glyphs() -> Glyphs {
+    let text = |name| env::var(name).ok();
+    let flag = |name| text(name).and_then(|text| boolean(name, Some(&text)).ok().flatten());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(text);
+    let terminal = text("TERM");
+    Glyphs::of(Words {
+        locale: [0, 1, 2].map(|index| locale[index].as_deref()),
+        terminal: terminal.as_deref(),
+        unicode: flag("SYSTEMD_UTF8"),
+        emoji: flag("SYSTEMD_EMOJI"),
+    })
 }
 
 /// The image to work on, and what it must be like.

@@ -288,7 +288,7 @@ fn block(
             installed.push_str(note);
         }
     }
-    let mark = mark(resolution, index);
+    let mark = mark(context.settings.glyphs, resolution, index);
     let mark = if mark.is_empty() { " " } else { mark };
     let mut lines = vec![
         format!("{mark} Version: {}", view.version),

@@ -1,6 +1,7 @@
 //! How results and talk look: tables and JSON from the same values, progress on stderr.
 
 pub(crate) mod frontend;
+pub(crate) mod glyphs;
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod table;
