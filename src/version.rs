@@ -41,19 +41,6 @@ impl Version {
         semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).ok()
     }
 
-    /// Parses the text of a setting (`MinVersion=`), whose alphabet differs from that of `@v` (compat 1 section 3).
-    ///
-    /// A setting may hold a comma, but neither `~` nor `^`, and is not `.` or `..`.
-    ///
-    /// # Errors
-    ///
-    /// [`VersionError`] when the text is empty, longer than 255 bytes, `.`, `..`, or has a byte outside `A-Za-z0-9.,_-+`.
-    pub fn from_setting(text: &str) -> Result<Self, VersionError> {
-        // compat: the setting's alphabet and that of `@v` differ in 262.1; each is kept.
-        let valid = fits(text, is_setting_byte) && text != "." && text != "..";
-        Self::checked(text, valid)
-    }
-
     /// Whether the text is a version that `@v` accepts (compat 2 B4.1); the test that [`FromStr`] makes, without its allocation.
     pub fn is_valid(text: &str) -> bool {
         fits(text, is_wildcard_byte)
@@ -120,10 +107,6 @@ fn fits(text: &str, accepts: fn(u8) -> bool) -> bool {
 
 fn is_wildcard_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+' | b'~' | b'^')
-}
-
-fn is_setting_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b',' | b'_' | b'-' | b'+')
 }
 
 /// The longest version, in bytes: that of a file name's component.
@@ -324,43 +307,38 @@ mod tests {
         let long = "1".repeat(255);
         let too_long = "1".repeat(256);
         let cases = [
-            ("1.2.3", true, true),
-            ("v1.32.2+k3s1", true, true),
-            ("a_b-c", true, true),
-            ("1~rc1", true, false),
-            ("1^post", true, false),
-            ("1,2", false, true),
-            (".", true, false),
-            ("..", true, false),
-            ("...", true, true),
-            ("-", true, true),
-            ("+", true, true),
-            ("^", true, false),
-            (".1", true, true),
-            ("1.", true, true),
-            ("", false, false),
-            ("1 2", false, false),
-            ("a=b", false, false),
-            ("a:b", false, false),
-            ("a@b", false, false),
-            ("a%b", false, false),
-            ("a/b", false, false),
-            ("é", false, false),
-            ("1\n", false, false),
-            ("1\0", false, false),
-            (long.as_str(), true, true),
-            (too_long.as_str(), false, false),
+            ("1.2.3", true),
+            ("v1.32.2+k3s1", true),
+            ("a_b-c", true),
+            ("1~rc1", true),
+            ("1^post", true),
+            ("1,2", false),
+            (".", true),
+            ("..", true),
+            ("...", true),
+            ("-", true),
+            ("+", true),
+            ("^", true),
+            (".1", true),
+            ("1.", true),
+            ("", false),
+            ("1 2", false),
+            ("a=b", false),
+            ("a:b", false),
+            ("a@b", false),
+            ("a%b", false),
+            ("a/b", false),
+            ("é", false),
+            ("1\n", false),
+            ("1\0", false),
+            (long.as_str(), true),
+            (too_long.as_str(), false),
         ];
-        for (text, by_wildcard, by_setting) in cases {
+        for (text, by_wildcard) in cases {
             assert_eq!(
                 text.parse::<Version>().is_ok(),
                 by_wildcard,
                 "@v and '{text}'"
-            );
-            assert_eq!(
-                Version::from_setting(text).is_ok(),
-                by_setting,
-                "setting and '{text}'"
             );
         }
     }
@@ -446,7 +424,7 @@ mod tests {
 
         #[test]
         fn any_text_is_a_version_or_a_range_or_an_error(text in "[0-9a-z.,~^<>=* -]{0,40}|.*") {
-            for parsed in [text.parse::<Version>().ok(), Version::from_setting(&text).ok()].into_iter().flatten() {
+            if let Ok(parsed) = text.parse::<Version>() {
                 prop_assert_eq!(parsed.as_str(), text.as_str());
                 prop_assert!(parsed.as_str().len() <= MAX_LENGTH);
                 if let Ok(range) = text.parse::<VersionRange>() {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 /// Keeps versioned artifacts on this host current
 #[derive(Debug, Parser)]
@@ -37,19 +38,19 @@ pub(crate) struct Args {
     #[arg(short = 's', long, overrides_with_all = ["feature_all", "feature_suggested"])]
     pub(crate) feature_suggested: bool,
     /// Read transfer definitions from DIR only
-    #[arg(long, value_name = "DIR", overrides_with = "definitions")]
+    #[arg(long, value_name = "DIR", overrides_with = "definitions", value_parser = path())]
     pub(crate) definitions: Option<PathBuf>,
     /// Work on the file system tree below PATH
-    #[arg(long, value_name = "PATH", overrides_with = "root")]
+    #[arg(long, value_name = "PATH", overrides_with = "root", value_parser = path())]
     pub(crate) root: Option<PathBuf>,
     /// Work on the file systems in the disk image PATH
-    #[arg(long, value_name = "PATH", overrides_with = "image")]
+    #[arg(long, value_name = "PATH", overrides_with = "image", value_parser = path())]
     pub(crate) image: Option<PathBuf>,
     /// What that image must, may and must not have
     #[arg(long, value_name = "POLICY", overrides_with = "image_policy")]
     pub(crate) image_policy: Option<String>,
     /// The directory that `PathRelativeTo=explicit` sources lie in
-    #[arg(long, value_name = "PATH", overrides_with = "transfer_source")]
+    #[arg(long, value_name = "PATH", overrides_with = "transfer_source", value_parser = path())]
     pub(crate) transfer_source: Option<PathBuf>,
     /// How many versions to keep
     #[arg(
@@ -215,3 +216,8 @@ Definitions are read from /etc, /run, /usr/local/lib and /usr/lib:
   sysupdate/transfer.d/NAME.toml   one component in one file
   sysupdate.d/*.transfer           systemd's form, for the default component
   sysupdate.NAME.d/*.transfer      systemd's form, for component NAME";
+
+/// A path, which may be empty: that takes an earlier one back.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}

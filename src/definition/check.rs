@@ -359,9 +359,9 @@ impl Check<'_> {
             let path = self.directory(&draft.target)?;
             // compat: a disk that is not there is a broken definition, whatever is asked for.
             let stat = self.root.stat(&path);
-            stat.map_err(|source| DefinitionError::Disk {
+            stat.map_err(|error| DefinitionError::Disk {
                 path: self.root.outer(&path),
-                source,
+                cause: plain(&error),
             })?;
             Disk::At(path)
         };
@@ -405,7 +405,10 @@ impl Check<'_> {
     fn below(&self, place: boot::Place, path: &Path) -> Result<PathBuf, DefinitionError> {
         match boot::find(self.root, self.boot, place) {
             Ok(base) => Ok(base.join(path.strip_prefix("/").unwrap_or(path))),
-            Err(why) => Err(self.refuse(&why)),
+            Err(message) => Err(DefinitionError::Boot {
+                file: self.file.to_path_buf(),
+                message,
+            }),
         }
     }
 
@@ -431,6 +434,12 @@ impl Check<'_> {
         };
         DefinitionError::Refused { origin, message }
     }
+}
+
+/// The kernel's words without their number.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 fn is_remote(kind: ResourceType) -> bool {

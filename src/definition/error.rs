@@ -32,13 +32,21 @@ pub enum DefinitionError {
         /// The main file of the transfer.
         file: PathBuf,
     },
+    /// There is no partition for boot loaders; systemd names no file here.
+    #[error("{message}")]
+    Boot {
+        /// The main file of the transfer.
+        file: PathBuf,
+        /// systemd's words.
+        message: String,
+    },
     /// The disk that partitions are on is not there; systemd names no file here.
-    #[error("Failed to resolve '{path}'", path = path.display())]
+    #[error("Failed to resolve '{path}': {cause}", path = path.display())]
     Disk {
         /// Its outer path.
         path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
+        /// The cause, in systemd's words.
+        cause: String,
     },
     /// A native file is refused.
     #[error("{origin}:{column}: {message}\n  {text}")]

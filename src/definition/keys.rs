@@ -34,7 +34,7 @@ pub(super) const SOURCE: &str = "Source";
 pub(super) const TARGET: &str = "Target";
 pub(super) const ACTIVATE: &str = "X-Activate";
 
-const VERSION: &str = "a version: letters, digits and . , _ - +";
+const VERSION: &str = "a version: letters, digits and . _ - + ~ ^";
 const WEB_URL: &str = "an http:// or https:// URL";
 const PATTERN: &str = "a pattern with @v";
 const BOOLEAN: &str = "a boolean";

@@ -1,5 +1,6 @@
 //! The second pass for one transfer: what is pending gets its final name, the current symlink leads to it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Executor, Verified, slot, tree};
@@ -40,7 +41,7 @@ pub enum SwitchError {
     /// The link's place cannot be examined.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// Something that is no symlink stands where the link belongs, or a symlink where the file belongs.
+    /// Something that is no symlink stands where the link belongs, or a symlink or a directory where the file belongs.
     #[error("'{}' is in the way and is left alone", path.display())]
     Occupied {
         /// Its outer path.
@@ -53,9 +54,9 @@ impl SwitchError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Occupied { .. } => {
-                Some("move it away, or choose another `CurrentSymlink=`; the next run goes on")
-            }
+            Self::Occupied { .. } => Some(
+                "move it away, or choose another `CurrentSymlink=` or `MatchPattern=`; the next run goes on",
+            ),
             _ => None,
         }
     }
@@ -129,8 +130,15 @@ fn rename(
         });
     }
     let Place::Trees(..) = place else {
-        atomic::rename(root, &directory, from, to, durability)?;
-        return Ok(path);
+        return match atomic::rename(root, &directory, from, to, durability) {
+            // A directory of somebody's, which is not ours to remove.
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                Err(SwitchError::Occupied {
+                    path: root.outer(&path),
+                })
+            }
+            other => other.map(|()| path).map_err(SwitchError::from),
+        };
     };
     // The original may have left its mark at one that waits, which could not be renamed then.
     storage::unseal(root, &directory, from)?;

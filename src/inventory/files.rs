@@ -97,8 +97,9 @@ pub fn unclaimed_temporaries(
         .into_iter()
         .filter(|entry| entry.kind == sort.file_type())
         .filter(|entry| match entry.name.to_str().map(split_state) {
-            Some((State::Complete, _)) | None => false,
-            Some((_, name)) => patterns
+            // compat: what was acquired under another name may be wanted again; what was cut off is not.
+            Some((State::Complete | State::Pending, _)) | None => false,
+            Some((State::Partial, name)) => patterns
                 .iter()
                 .all(|patterns| patterns.match_path(name).metadata.is_none()),
         })

@@ -112,7 +112,8 @@ fn instance(
     let mut metadata = target.patterns.match_path(label).metadata?;
     metadata.partition_uuid = Some(partition.uuid);
     metadata.partition_flags = Some(partition.flags);
-    metadata.read_only = Some(partition.flags & gpt::READ_ONLY != 0);
+    let is_read_only = partition.flags & gpt::READ_ONLY != 0;
+    metadata.read_only = metadata.read_only.or(Some(is_read_only));
     Some(Instance {
         metadata,
         location: Location::Slot(slot),

@@ -10,7 +10,7 @@ use crate::cli::Context;
 use crate::cli::output::json::{self, JsonFormat};
 use crate::cli::output::table::{self, Column};
 use crate::cli::settings::{Legend, Reasons};
-use crate::definition::transfer::Transfer;
+use crate::definition::transfer::{Place, Transfer};
 use crate::inventory::Instance;
 use crate::resolve::{Part, Resolution, UpdateSet};
 use crate::session::Surveyed;
@@ -74,7 +74,7 @@ impl Serialize for Content {
     }
 }
 
-static CELLS: [Cell; 9] = [
+static CELLS: [Cell; 11] = [
     Cell {
         key: "ptuuid",
         title: Column::left("PTUUID"),
@@ -122,24 +122,39 @@ static CELLS: [Cell; 9] = [
         key: "size",
         title: Column::right("SIZE"),
         value: |instance| instance.metadata.size.map(Value::Number),
-        text: plain,
+        text: |value, zone| match value {
+            Value::Number(bytes) => size(*bytes),
+            other => plain(other, zone),
+        },
     },
     Cell {
-        key: "triesDone",
+        key: "tries-done",
         title: Column::right("TRIES-DONE"),
         value: |instance| instance.metadata.tries_done.map(Value::Number),
         text: plain,
     },
     Cell {
-        key: "triesLeft",
+        key: "tries-left",
         title: Column::right("TRIES-LEFT"),
         value: |instance| instance.metadata.tries_left.map(Value::Number),
+        text: plain,
+    },
+    Cell {
+        key: "noauto",
+        title: Column::left("NOAUTO"),
+        value: |instance| instance.metadata.no_auto.map(Value::Boolean),
         text: plain,
     },
     Cell {
         key: "ro",
         title: Column::left("RO"),
         value: |instance| instance.metadata.read_only.map(Value::Boolean),
+        text: plain,
+    },
+    Cell {
+        key: "growfs",
+        title: Column::left("GROWFS"),
+        value: |instance| instance.metadata.grow_file_system.map(Value::Boolean),
         text: plain,
     },
     Cell {
@@ -155,11 +170,34 @@ static CELLS: [Cell; 9] = [
     },
 ];
 
+/// Whether a column is one of the two counters, which come together.
+fn is_tries(cell: &Cell) -> bool {
+    matches!(cell.key, "tries-done" | "tries-left")
+}
+
 fn plain(value: &Value, _: &TimeZone) -> String {
     match value {
         Value::Boolean(boolean) => if *boolean { "yes" } else { "no" }.to_owned(),
         Value::Number(number) => number.to_string(),
         Value::Text(text) => text.clone(),
+    }
+}
+
+/// A size as systemd's tools write it: one digit behind the point, cut off, and none where there is nothing.
+fn size(bytes: u64) -> String {
+    let units = ["K", "M", "G", "T", "P", "E"];
+    let mut factor = 1;
+    let mut unit = "B";
+    for larger in units {
+        if bytes / factor < 1024 {
+            break;
+        }
+        factor *= 1024;
+        unit = larger;
+    }
+    match u128::from(bytes % factor) * 10 / u128::from(factor) {
+        0 => format!("{}{unit}", bytes / factor),
+        tenth => format!("{}.{tenth}{unit}", bytes / factor),
     }
 }
 
@@ -235,13 +273,19 @@ fn contents(
             Some((*transfer, part, part.installed.or(part.available)?))
         })
         .collect();
+    let is_said = |cell: &Cell, (transfer, _, instance): &(&Transfer, &Part<'_>, &Instance)| {
+        // compat: of what goes into partitions, no times and modes of files are told, and of files nothing of partitions.
+        let is_fitting = match transfer.target().place {
+            Place::Slots(_) => !matches!(cell.key, "mtime" | "mode"),
+            Place::Files(_) | Place::Trees(..) => !matches!(cell.key, "ptuuid" | "ptflags"),
+        };
+        (cell.value)(instance).is_some() && is_fitting
+    };
+    let is_used = |cell: &Cell| instances.iter().any(|one| is_said(cell, one));
+    let is_tried = CELLS.iter().filter(|cell| is_tries(cell)).any(is_used);
     let used: Vec<&'static Cell> = CELLS
         .iter()
-        .filter(|cell| {
-            instances
-                .iter()
-                .any(|(.., instance)| (cell.value)(instance).is_some())
-        })
+        .filter(|cell| is_used(cell) || (is_tried && is_tries(cell)))
         .collect();
     let content = |(transfer, part, instance): &(&Transfer, &Part<'_>, &Instance)| {
         let kind = if part.installed.is_some() {
@@ -255,7 +299,13 @@ fn contents(
             path,
             cells: used
                 .iter()
-                .map(|cell| (*cell, (cell.value)(instance)))
+                .map(|cell| {
+                    let value = (cell.value)(instance);
+                    (
+                        *cell,
+                        value.filter(|_| is_said(cell, &(*transfer, *part, *instance))),
+                    )
+                })
                 .collect(),
         }
     };
@@ -295,7 +345,8 @@ fn block(
         format!("    State: {}", assessment(resolution, index)),
         format!("Installed: {installed}"),
         format!("Available: {available}"),
-        format!("Protected: {}", yes_no(view.protected)),
+        // compat: the text tells it of what is installed only, the JSON of all.
+        format!("Protected: {}", yes_no(view.protected && view.installed)),
         format!(" Obsolete: {}", yes_no(view.obsolete)),
     ];
     if context.settings.reasons == Reasons::Shown {
@@ -330,4 +381,25 @@ fn contents_table(contents: &[Content], legend: Legend) -> String {
         })
         .collect();
     table::render(&columns, &rows, legend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (5, "5B"),
+            (1023, "1023B"),
+            (1024, "1K"),
+            (1_000_000, "976.5K"),
+            (1 << 20, "1M"),
+            (3_000_000, "2.8M"),
+            (u64::MAX, "15.9E"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
 }

@@ -15,7 +15,8 @@ pub(super) fn boolean(raw: &str) -> Result<bool, Fault> {
 
 pub(super) fn version(raw: &str, scope: &Scope<'_>) -> Result<Version, Fault> {
     let text = scope.expand(raw, NAME_LIMIT)?;
-    Version::from_setting(&text).map_err(|_| Fault::Invalid("string", text))
+    // compat: the manual knows another alphabet than that of `@v`; the program does not.
+    text.parse().map_err(|_| Fault::Invalid("string", text))
 }
 
 /// Appends a web URL; the message shows it unexpanded.

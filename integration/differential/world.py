@@ -1,0 +1,304 @@
+"""Two root trees that are told the same, one for each tool, and what can be seen of them after each call."""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import stat
+import struct
+import subprocess
+import zlib
+
+# Where scenarios lay things out, and where the tools may change something. What is not here is one tool's own record.
+PLACES = ("srv", "opt", "efi", "etc/sysupdate.d", "run/sysupdate.d", "usr/lib/sysupdate.d", "usr/local/lib/sysupdate.d",
+          "var/lib/systemd/sysupdate")
+# What scenarios leave in these is removed before the next.
+GLOBS = ("etc/sysupdate*", "run/sysupdate*", "usr/lib/sysupdate*", "usr/local/lib/sysupdate*", "var/lib/sysupdate", "var/cache/sysupdate",
+         "var/lib/systemd/sysupdate", "srv", "opt", "efi", "etc/machine-info", "etc/systemd/import-pubring.*", "run/reboot-required*")
+# An hour long ago: whatever has such a time got it from the scenario.
+OLD = 1_600_000_000
+RECENT = 1_790_000_000
+SECTOR = 512
+SLOT = 1 << 20
+
+
+class Difference(Exception):
+    """The two tools did not do the same."""
+
+    def __init__(self, kind, call, ours, theirs):
+        super().__init__(kind)
+        self.kind, self.call, self.ours, self.theirs = kind, call, ours, theirs
+        self.results = None
+
+
+class Result:
+    """What a call has shown."""
+
+    def __init__(self, done):
+        self.code = done.returncode
+        self.stdout = normalized(done.stdout)
+        self.stderr = done.stderr
+
+
+def normalized(text):
+    """stdout without what names the same partition in two ways, and without the widths that follow from that."""
+    # Times that are not the scenario's: of downloads, and of what it made by hand.
+    text = re.sub(r"[A-Z][a-z]{2} 20(?:2[6-9]|[3-9]\d)-\d\d-\d\d \d\d:\d\d:\d\d UTC", "Xxx 0000-00-00 00:00:00 UTC", text)
+    text = re.sub(r'"mtime" ?: ?1[789]\d{14}', '"mtime":0', text)
+    if "/proc/self/fd/" in text or "disk.img" in text:
+        text = re.sub(r"/proc/self/fd/\d+p(\d+)|/srv/disk\.img(\d+)", lambda found: f"PARTITION{found[1] or found[2]}", text)
+        text = "\n".join(" ".join(line.split()) for line in text.split("\n"))
+    return text
+
+
+class Side:
+    """One root tree and the tool that works on it."""
+
+    def __init__(self, root, program):
+        self.root, self.program = pathlib.Path(root), program
+
+    def reset(self):
+        for glob in GLOBS:
+            for path in self.root.glob(glob):
+                if path.is_dir() and not path.is_symlink():
+                    subprocess.run(["chattr", "-R", "-i", path], check=False, capture_output=True)
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        for place in ("srv", "opt", "efi"):
+            (self.root / place).mkdir()
+
+    def call(self, arguments, environment, program=None):
+        variables = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8", "TERM": "dumb", "TZ": "UTC", "NO_COLOR": "1", **environment}
+        # `exec` in a chroot: no shell, no second program.
+        done = subprocess.run([program or self.program, *arguments], capture_output=True, text=True, errors="replace", env=variables, check=False,
+                              timeout=60, preexec_fn=lambda: (os.chroot(self.root), os.chdir("/")))
+        return Result(done)
+
+    def seen(self):
+        found = {}
+        for place in PLACES:
+            top = self.root / place
+            if top.exists():
+                self.look(top, found)
+        for top in self.root.glob("etc/sysupdate.*"):
+            self.look(top, found)
+        return found
+
+    def look(self, path, found):
+        name = "/" + str(path.relative_to(self.root))
+        # One tool's own records below another root.
+        if name in ("/srv/root/run", "/srv/root/var/lib/sysupdate", "/srv/root/var/cache"):
+            return
+        status = path.lstat()
+        kind = stat.S_IFMT(status.st_mode)
+        time = status.st_mtime_ns if status.st_mtime < RECENT else "now"
+        base = path.name
+        if base.startswith(".sysupdate.partial."):
+            # How much of what is of no use is left is each tool's own business.
+            found[name] = "partial"
+            return
+        if kind == stat.S_IFLNK:
+            found[name] = f"-> {os.readlink(path)}"
+            return
+        facts = [oct(status.st_mode), status.st_uid, status.st_gid]
+        if kind == stat.S_IFDIR:
+            if time != "now" and name != "/srv/t":
+                facts.append(time)
+            found[name] = facts
+            for entry in sorted(path.iterdir()):
+                self.look(entry, found)
+        elif kind == stat.S_IFREG and base == "disk.img":
+            found[name] = disk(path)
+        elif kind == stat.S_IFREG:
+            found[name] = [*facts, time, status.st_nlink, hashlib.sha256(path.read_bytes()).hexdigest()[:12]]
+        else:
+            found[name] = [*facts, status.st_rdev]
+
+
+def disk(path):
+    """The partitions of an image, by both copies of its table, which have to agree; and what is in them."""
+    data = path.read_bytes()
+    last = len(data) // SECTOR - 1
+    copies = []
+    for own in (1, last):
+        header = bytearray(data[own * SECTOR:own * SECTOR + 92])
+        expected = struct.unpack_from("<I", header, 16)[0]
+        header[16:20] = bytes(4)
+        at, count, size, checksum = struct.unpack_from("<QIII", header, 72)
+        entries = data[at * SECTOR:at * SECTOR + count * size]
+        is_whole = zlib.crc32(bytes(header)) == expected and zlib.crc32(entries) == checksum
+        copies.append(entries if is_whole else None)
+    if copies[0] is None or copies[0] != copies[1]:
+        return "the two copies of the table are not whole and equal"
+    found = []
+    for index in range(0, len(copies[0]), 128):
+        entry = copies[0][index:index + 128]
+        if entry[:16] == bytes(16):
+            continue
+        first, end, flags = struct.unpack_from("<QQQ", entry, 32)
+        label = entry[56:].decode("utf-16-le").split("\0")[0]
+        content = hashlib.sha256(data[first * SECTOR:(end + 1) * SECTOR]).hexdigest()[:12]
+        kind = entry[:16].hex()
+        # Bytes of a partition that holds nothing whole are nobody's.
+        is_partial = kind not in (GENERIC, PENDING) or label == "_empty"
+        found.append([index // 128 + 1, kind, entry[16:32].hex(), hex(flags), label, "-" if is_partial else content])
+    return found
+
+
+GENERIC = "af3dc60f838472478e793d69d8477de4"
+# "Linux generic" while it waits, as it stands in a table: what the original makes of it.
+PENDING = None
+
+
+def image(labels, pending=None):
+    """The bytes of an image with so many partitions of the generic type."""
+    length = (len(labels) + 2) * SLOT
+    data = bytearray(length)
+    entries = bytearray(128 * 128)
+    for index, label in enumerate(labels):
+        start = (index + 1) * SLOT
+        entry = bytearray(128)
+        entry[:16] = bytes.fromhex(GENERIC)
+        entry[16:32] = bytes([0xa0 + index]) * 16
+        struct.pack_into("<QQQ", entry, 32, start // SECTOR, (start + SLOT) // SECTOR - 1, 0)
+        text = label.encode("utf-16-le")
+        entry[56:56 + len(text)] = text
+        entries[index * 128:index * 128 + 128] = entry
+        data[start:start + SLOT] = b"\xee" * SLOT
+    last = length // SECTOR - 1
+    for own, other, at in ((1, last, 2), (last, 1, last - 32)):
+        header = bytearray(92)
+        header[:12] = b"EFI PART\0\0\1\0"
+        struct.pack_into("<I", header, 12, 92)
+        struct.pack_into("<QQQQ", header, 24, own, other, 34, last - 33)
+        header[56:72] = b"\x5a" * 16
+        struct.pack_into("<QIII", header, 72, at, 128, 128, zlib.crc32(entries))
+        struct.pack_into("<I", header, 16, zlib.crc32(header))
+        data[own * SECTOR:own * SECTOR + 92] = header
+        data[at * SECTOR:at * SECTOR + len(entries)] = entries
+    # A protective record in the first sector.
+    data[446:462] = bytes([0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0]) + struct.pack("<I", last)
+    data[510:512] = b"\x55\xaa"
+    return bytes(data)
+
+
+class World:
+    """Both sides, told the same."""
+
+    def __init__(self, ours, theirs, accepted):
+        self.sides, self.accepted = (ours, theirs), accepted
+        self.used, self.calls, self.tags = [], 0, set()
+
+    def reset(self):
+        self.used, self.calls, self.tags = [], 0, set()
+        for side in self.sides:
+            side.reset()
+
+    # ---- laying out ----
+
+    def write(self, path, content="", mode=0o644, time=OLD):
+        data = content if isinstance(content, bytes) else content.encode()
+        for side in self.sides:
+            target = side.root / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+            target.chmod(mode)
+            os.utime(target, (time, time))
+
+    def remove(self, path):
+        for side in self.sides:
+            target = side.root / path
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)
+            elif target.exists() or target.is_symlink():
+                target.unlink()
+
+    def link(self, path, text):
+        self.remove(path)
+        for side in self.sides:
+            target = side.root / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(text)
+
+    def directory(self, path, files=(("f", "content"),), mode=0o755, time=OLD):
+        for name, content in files:
+            self.write(f"{path}/{name}", content)
+        for side in self.sides:
+            target = side.root / path
+            target.mkdir(parents=True, exist_ok=True)
+            for below in sorted(target.rglob("*"), reverse=True):
+                if below.is_dir():
+                    os.utime(below, (time, time))
+            target.chmod(mode)
+            os.utime(target, (time, time))
+
+    def define(self, name="10-a", source=None, target=None, transfer=None, place="etc/sysupdate.d", suffix=".transfer"):
+        lines = ["[Transfer]", *settings({"Verify": "no", **(transfer or {})}), "[Source]", *settings(source or {}),
+                 "[Target]", *settings(target or {})]
+        self.write(f"{place}/{name}{suffix}", "\n".join(lines) + "\n")
+
+    # ---- calls ----
+
+    def call(self, *arguments, stderr=None, **environment):
+        """Calls both tools and compares; `stderr` picks the lines of it that count."""
+        self.calls += 1
+        ours, theirs = (side.call(arguments, environment) for side in self.sides)
+        results = (ours, theirs)
+        self.compare("exit code", arguments, ours.code, theirs.code, results)
+        if "--json=short" in arguments or "--json=pretty" in arguments:
+            self.compare("json", arguments, parsed(ours.stdout), parsed(theirs.stdout), results)
+        else:
+            self.compare("stdout", arguments, ordered(arguments, ours.stdout), ordered(arguments, theirs.stdout), results)
+        if stderr:
+            kept = [[line for line in result.stderr.splitlines() if re.search(stderr, line) and "Did you mean" not in line] for result in results]
+            self.compare("stderr", arguments, *kept, results)
+        seen = [side.seen() for side in self.sides]
+        if seen[0] != seen[1]:
+            names = sorted(name for name in {*seen[0], *seen[1]} if seen[0].get(name) != seen[1].get(name))
+            self.compare("tree", arguments, *({name: one.get(name) for name in names} for one in seen), results)
+
+    def compare(self, kind, call, ours, theirs, results):
+        if ours == theirs:
+            return
+        difference = Difference(kind, call, ours, theirs)
+        difference.results, difference.tags = results, self.tags
+        for rule in self.accepted:
+            if rule.applies(difference):
+                self.used.append(rule.name)
+                if rule.ends:
+                    raise Accepted
+                return
+        raise difference
+
+
+def ordered(arguments, text):
+    """The rows of `features` in order: the original's has none."""
+    lines = text.split("\n")
+    if "features" in arguments and len(lines) > 3 and lines[0].startswith("ENABLED"):
+        return "\n".join([lines[0], *sorted(lines[1:])])
+    return text
+
+
+class Accepted(Exception):
+    """The two tools did not do the same, for a reason that stands in the list, and go different ways from here on."""
+
+
+def parsed(text):
+    try:
+        found = json.loads(normalized(text)) if text.strip() else None
+        if isinstance(found, dict) and isinstance(found.get("features"), list):
+            # The original's have no order.
+            found["features"].sort()
+        return found
+    except ValueError:
+        return text
+
+
+def settings(values):
+    for key, value in values.items():
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None:
+                yield f"{key}={one}"
