@@ -54,12 +54,6 @@ def without(value, key):
     return {name: one for name, one in value.items() if name != key} if isinstance(value, dict) else value
 
 
-def words_without(text, *dropped):
-    for one in dropped:
-        text = text.replace(one, "")
-    return [word for word in text.split() if word not in "●○×↻"]
-
-
 def labels(seen):
     return sorted(slot[4] for slot in seen["/srv/disk.img"])
 
@@ -87,9 +81,6 @@ ACCEPTED = [
                                         and one.results[1].code == 0), ends=True),
     Rule("current", "current is what the link leads to (compat 3.1.7: MAY IMPROVE)",
          lambda one: follows_the_link(one) or (one.kind == "json" and verb(one) == "list" and "current" in str(one.theirs) and without(one.ours, "current") == without(one.theirs, "current"))),
-    Rule("detail", "the same of a single version",
-         lambda one: (one.kind == "stdout" and verb(one) == "list" and "State: " in one.theirs
-                      and words_without(one.ours, "current", "installed") == words_without(one.theirs, "current", "installed"))),
     Rule("stays", "what the link leads to, or the newest version, is never removed for the number of versions (compat 3.2.2: MAY IMPROVE)",
          lambda one: one.kind == "tree" and verb(one) in ("vacuum", "update") and any(one.ours.get(name) is not None and one.theirs.get(name) is None for name in names(one))
          and "Removing old '" in one.results[1].stderr, ends=True),

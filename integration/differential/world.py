@@ -6,9 +6,11 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import stat
 import struct
 import subprocess
+import time
 import zlib
 
 # Where scenarios lay things out, and where the tools may change something. What is not here is one tool's own record.
@@ -77,6 +79,15 @@ class Side:
                               timeout=60, preexec_fn=lambda: (os.chroot(self.root), os.chdir("/")))
         return Result(done)
 
+    def interrupted(self, program, arguments, seconds):
+        """Starts a tool and kills it after so long."""
+        variables = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8", "TERM": "dumb", "TZ": "UTC"}
+        with subprocess.Popen([program, *arguments], env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                              preexec_fn=lambda: (os.chroot(self.root), os.chdir("/"))) as running:
+            time.sleep(seconds)
+            # The original's helpers too.
+            os.killpg(running.pid, signal.SIGKILL)
+
     def seen(self):
         found = {}
         for place in PLACES:
@@ -94,7 +105,7 @@ class Side:
             return
         status = path.lstat()
         kind = stat.S_IFMT(status.st_mode)
-        time = status.st_mtime_ns if status.st_mtime < RECENT else "now"
+        changed = status.st_mtime_ns if status.st_mtime < RECENT else "now"
         base = path.name
         if base.startswith(".sysupdate.partial."):
             # How much of what is of no use is left is each tool's own business.
@@ -105,15 +116,15 @@ class Side:
             return
         facts = [oct(status.st_mode), status.st_uid, status.st_gid]
         if kind == stat.S_IFDIR:
-            if time != "now" and name != "/srv/t":
-                facts.append(time)
+            if changed != "now" and name != "/srv/t":
+                facts.append(changed)
             found[name] = facts
             for entry in sorted(path.iterdir()):
                 self.look(entry, found)
         elif kind == stat.S_IFREG and base == "disk.img":
             found[name] = disk(path)
         elif kind == stat.S_IFREG:
-            found[name] = [*facts, time, status.st_nlink, hashlib.sha256(path.read_bytes()).hexdigest()[:12]]
+            found[name] = [*facts, changed, status.st_nlink, hashlib.sha256(path.read_bytes()).hexdigest()[:12]]
         else:
             found[name] = [*facts, status.st_rdev]
 
@@ -199,14 +210,14 @@ class World:
 
     # ---- laying out ----
 
-    def write(self, path, content="", mode=0o644, time=OLD):
+    def write(self, path, content="", mode=0o644, when=OLD):
         data = content if isinstance(content, bytes) else content.encode()
         for side in self.sides:
             target = side.root / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
             target.chmod(mode)
-            os.utime(target, (time, time))
+            os.utime(target, (when, when))
 
     def remove(self, path):
         for side in self.sides:
@@ -223,7 +234,7 @@ class World:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(text)
 
-    def directory(self, path, files=(("f", "content"),), mode=0o755, time=OLD):
+    def directory(self, path, files=(("f", "content"),), mode=0o755, when=OLD):
         for name, content in files:
             self.write(f"{path}/{name}", content)
         for side in self.sides:
@@ -231,9 +242,9 @@ class World:
             target.mkdir(parents=True, exist_ok=True)
             for below in sorted(target.rglob("*"), reverse=True):
                 if below.is_dir():
-                    os.utime(below, (time, time))
+                    os.utime(below, (when, when))
             target.chmod(mode)
-            os.utime(target, (time, time))
+            os.utime(target, (when, when))
 
     def define(self, name="10-a", source=None, target=None, transfer=None, place="etc/sysupdate.d", suffix=".transfer"):
         lines = ["[Transfer]", *settings({"Verify": "no", **(transfer or {})}), "[Source]", *settings(source or {}),
