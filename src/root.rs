@@ -60,6 +60,7 @@ impl Root {
     pub fn outer(&self, inner: &Path) -> PathBuf {
         match &self.place {
             Place::Host => inner.to_path_buf(),
+            Place::Alternate { path, .. } if inner == Path::new("/") => path.clone(),
             Place::Alternate { path, .. } => path.join(relative(inner)),
         }
     }

@@ -29,6 +29,7 @@ mod memory;
 mod minisign;
 mod minisigner;
 mod mirrors;
+mod mistakes;
 mod neighbours;
 mod ranges;
 mod recovery;
