@@ -66,7 +66,7 @@ impl Error {
             Self::Session(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Lock(error) => error.hint(),
-            Self::Install(InstallError::Acquire { source, .. }) => AcquireError::hint(source),
+            Self::Install(InstallError::Acquire { source, .. }) => acquisition(source),
             Self::Install(InstallError::Switch { source, .. }) => source.hint(),
             Self::Install(InstallError::Space(_)) => Some(
                 "free some space, or keep fewer versions: `instances_max` in [target] (`InstancesMax=`), `-m 1 vacuum` at once",
@@ -87,4 +87,24 @@ impl Error {
         };
         hint.map(str::to_owned).into_iter().collect()
     }
+}
+
+/// What to do about a download that failed.
+fn acquisition(error: &AcquireError) -> Option<&'static str> {
+    match error {
+        AcquireError::Fetch(error) => error.hint(),
+        AcquireError::Write { source, .. } if is_out_of_room(source.kind()) => Some(
+            "free some space, or keep fewer versions: `instances_max` in [target] (`InstancesMax=`); the next run goes on where \
+             this one has ended",
+        ),
+        other => other.hint(),
+    }
+}
+
+/// The disk is full, or what may be written of it.
+fn is_out_of_room(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }

@@ -91,6 +91,7 @@ impl Root {
             Place::Alternate {
                 image: Some(image), ..
             } if is_of(image, inner) => inner.to_path_buf(),
+            Place::Alternate { path, .. } if inner == Path::new("/") => path.clone(),
             Place::Alternate { path, .. } => path.join(relative(inner)),
         }
     }

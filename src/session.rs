@@ -27,6 +27,7 @@ use crate::plan::Reach;
 use crate::resolve::{self, Knowledge, Resolution};
 use crate::root::Root;
 use crate::storage::disk::DiskError;
+use crate::verify::openpgp::{OpenPgpError, Refusal};
 use crate::version::Version;
 
 /// What a run reads with.
@@ -101,6 +102,22 @@ pub enum SessionError {
     Marks(#[from] MarksError),
 }
 
+/// What to do about a signature that does not hold.
+fn untrusted(error: &OpenPgpError) -> &'static str {
+    match error {
+        OpenPgpError::Refused(Refusal::FromTheFuture { .. } | Refusal::KeyFromTheFuture { .. }) => {
+            "see whether this host's clock is right (`timedatectl`)"
+        }
+        OpenPgpError::Refused(Refusal::UnknownKey { .. }) => {
+            "if the publisher has a new key, get it from him by a way that you trust, and add it: `gpg --export KEY >> \
+             /etc/systemd/import-pubring.pgp`"
+        }
+        _ => {
+            "nothing was changed; if it stays so, the server shows something that the publisher has not signed: ask him"
+        }
+    }
+}
+
 fn nothing_defined(name: &ComponentName) -> String {
     match name {
         ComponentName::Default => "No transfer definitions found.".to_owned(),
@@ -115,7 +132,18 @@ impl SessionError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Definition(error) => error.hint(),
+            Self::Disabled => {
+                Some("`sysupdate enable-component NAME` switches it on again, for the timer too")
+            }
+            Self::Remote(RemoteError::Fetch(error)) if error.hint().is_some() => error.hint(),
+            Self::Remote(RemoteError::Signature { source, .. }) => Some(untrusted(source)),
             Self::Remote(error) => error.hint(),
+            Self::Files(FilesError::Open { source, .. })
+                if source.kind() == std::io::ErrorKind::NotADirectory =>
+            {
+                Some("move that away, or choose another directory: `path` in [target] (`Path=`)")
+            }
             Self::Marks(error) => Some(error.hint()),
             _ => None,
         }

@@ -530,7 +530,7 @@ fn open_root(verb: &Verb, settings: &Settings) -> Result<Root, String> {
             _ => error.to_string(),
         };
         format!(
-            "Failed to determine if '{}' points to the root directory: {text}",
+            "Failed to determine if '{}' points to the root directory: {text}\nhint: --root= takes a directory that exists",
             path.display()
         )
     })

@@ -19,7 +19,7 @@ use crate::install::history::{self, Entry, Happening};
 use crate::install::{Acquired, InstallError, marks, vacuum};
 use crate::inventory::link::LinkState;
 use crate::plan::{self, Action, Decision, Goal, Idle, Plan, PlanError, Request, Step};
-use crate::resolve::{Mark, MarkKind, Resolution, UpdateSet};
+use crate::resolve::{Exclusion, Mark, MarkKind, Resolution, UpdateSet};
 use crate::root::Root;
 use crate::session::Surveyed;
 use crate::trial::links::pending_path;
@@ -706,6 +706,11 @@ fn digests(
         .collect()
 }
 
+/// Whether only the hold keeps an offered version away.
+fn is_held_back(set: &UpdateSet<'_>) -> bool {
+    set.is_available() && matches!(set.exclusion, Some(Exclusion::Held(_)))
+}
+
 pub(super) fn idle_text(idle: &Idle<'_>, resolution: &Resolution<'_>) -> String {
     let unfitting =
         resolution.newest_complete.is_none() && resolution.sets.iter().any(UpdateSet::is_available);
@@ -716,6 +721,9 @@ pub(super) fn idle_text(idle: &Idle<'_>, resolution: &Resolution<'_>) -> String 
         }
         Idle::UpToDate if resolution.sets.is_empty() => {
             "No update needed. Nothing is installed, and no version is known that matches the patterns.".to_owned()
+        }
+        Idle::UpToDate if resolution.sets.iter().any(is_held_back) => {
+            "No update needed. The component is held: `sysupdate unhold` lets newer versions come.".to_owned()
         }
         Idle::UpToDate => "No update needed.".to_owned(),
         Idle::AlreadyInstalled(version) => {

@@ -484,19 +484,34 @@ fn bakery_refusal(verb: &Verb, settings: &Settings) -> Option<String> {
     let is_remove = matches!(verb, Verb::Remove(_));
     let looks = matches!(verb, Verb::Search(_) | Verb::List(_) | Verb::Import) || is_add;
     let refused = [
-        ("--fix", settings.fix && *verb != Verb::Doctor),
-        ("--online", settings.online && *verb != Verb::Doctor),
-        ("--required", settings.required && *verb != Verb::Reboot),
-        ("--from=", bakery.from.is_some() && !looks),
-        ("--restart=", !bakery.restart.is_empty() && !is_add),
-        ("--mode=", bakery.mode.is_some() && !is_add),
-        ("--key=", bakery.key.is_some() && !is_add),
-        ("--version=", bakery.version.is_some() && !is_add),
-        ("--now", bakery.now && !is_add),
-        ("--keep-images", bakery.keep_images && !is_remove),
+        ("--fix", settings.fix && *verb != Verb::Doctor, "doctor"),
+        (
+            "--online",
+            settings.online && *verb != Verb::Doctor,
+            "doctor",
+        ),
+        (
+            "--required",
+            settings.required && *verb != Verb::Reboot,
+            "reboot",
+        ),
+        (
+            "--from=",
+            bakery.from.is_some() && !looks,
+            "search`, `list`, `add`, `import",
+        ),
+        ("--restart=", !bakery.restart.is_empty() && !is_add, "add"),
+        ("--mode=", bakery.mode.is_some() && !is_add, "add"),
+        ("--key=", bakery.key.is_some() && !is_add, "add"),
+        ("--version=", bakery.version.is_some() && !is_add, "add"),
+        ("--now", bakery.now && !is_add, "add"),
+        ("--keep-images", bakery.keep_images && !is_remove, "remove"),
     ];
-    let (switch, _) = refused.into_iter().find(|(_, refused)| *refused)?;
-    Some(format!("{switch} cannot be used with '{}'.", verb.name()))
+    let (switch, _, verbs) = refused.into_iter().find(|(_, refused, _)| *refused)?;
+    Some(format!(
+        "{switch} cannot be used with '{}'.\nhint: it belongs to `{verbs}`",
+        verb.name()
+    ))
 }
 
 fn feature_refusal(verb: &Verb, settings: &Settings) -> Option<String> {

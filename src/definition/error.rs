@@ -104,3 +104,24 @@ pub enum DefinitionError {
         source: std::io::Error,
     },
 }
+
+impl DefinitionError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::DefinedTwice { .. } => Some(
+                "remove one of them, or let the native file stand in for the other: `replaces = [\"/PATH\"]` at its top",
+            ),
+            // What is meant already stands in the line.
+            Self::Native { message, .. } if message.contains("did you mean") => None,
+            Self::Native { .. } => Some(
+                "correct the line; sysupdate.toml(5) has all settings (`sysupdate generate man 5`)",
+            ),
+            Self::Unparsable { .. } | Self::Refused { .. } | Self::AutomaticPath { .. } => Some(
+                "correct the definition; sysupdate.d(5) and sysupdate.toml(5) have all settings (`sysupdate generate man 5`)",
+            ),
+            _ => None,
+        }
+    }
+}

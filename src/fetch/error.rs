@@ -248,6 +248,34 @@ impl FetchError {
         }
     }
 
+    /// What the user can do about it, where that follows from the failure itself.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Status { code: 404, .. } => Some(
+                "nothing is there: look at the source's URL in the definition (`url`, `Path=`), which is that of the directory, and \
+                 whether the publisher has taken it away",
+            ),
+            Self::NeedsAuthentication { .. } => Some(
+                "name a credential in the definition (`credential`, `X-Credential=`): user and password, or a token",
+            ),
+            Self::Tls { cause, .. }
+                if cause.contains("expired") || cause.contains("not valid yet") =>
+            {
+                Some(
+                    "see whether this host's clock is right (`timedatectl`); if it is, the server needs another certificate",
+                )
+            }
+            Self::Tls { cause, .. } if cause.contains("UnknownIssuer") => Some(
+                "if the server has a certificate by an authority of your own, name that: `ca_file` in [network] of config.toml",
+            ),
+            Self::Connect { .. } | Self::Resolve { .. } | Self::Timeout { .. } => Some(
+                "nothing was changed: see whether this host is online, and whether the source's URL is right; `--offline` works \
+                 with what is here",
+            ),
+            _ => None,
+        }
+    }
+
     /// Whether the transfer was ended by [`super::Cancel`].
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled { .. })

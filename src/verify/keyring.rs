@@ -29,28 +29,28 @@ pub enum KeyringError {
         path: PathBuf,
     },
     /// The named keyring cannot be read.
-    #[error("Failed to copy keyring '{}': {}", .path.display(), said(.source))]
+    #[error("Failed to copy keyring '{}': {}", .path.display(), said(.cause))]
     Named {
         /// What was named.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A keyring of the host exists but cannot be read.
-    #[error("cannot read keyring '{}': {}", .path.display(), said(.source))]
+    #[error("cannot read keyring '{}': {}", .path.display(), said(.cause))]
     Read {
         /// Its path.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A keyring holds something else.
-    #[error("cannot use keyring '{}': {source}", .path.display())]
+    #[error("cannot use keyring '{}': {cause}", .path.display())]
     Parse {
         /// Its path.
         path: PathBuf,
         /// Why.
-        source: KeyringParseError,
+        cause: KeyringParseError,
     },
     /// There is none.
     #[error("No OpenPGP keyrings found, checked '{}', '{}', and '{}'.", .checked[0].display(), .checked[1].display(), .checked[2].display())]
@@ -76,9 +76,9 @@ fn load_from(named: Option<&Path>, paths: [PathBuf; 3]) -> Result<Keyring, Keyri
                 path: path.to_owned(),
             });
         }
-        let bytes = read(path).map_err(|source| KeyringError::Named {
+        let bytes = read(path).map_err(|cause| KeyringError::Named {
             path: path.to_owned(),
-            source,
+            cause,
         })?;
         return parse(path, &bytes);
     }
@@ -99,9 +99,9 @@ fn load_from(named: Option<&Path>, paths: [PathBuf; 3]) -> Result<Keyring, Keyri
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Keyring, KeyringError> {
-    Keyring::parse(bytes).map_err(|source| KeyringError::Parse {
+    Keyring::parse(bytes).map_err(|cause| KeyringError::Parse {
         path: path.to_owned(),
-        source,
+        cause,
     })
 }
 
@@ -113,9 +113,9 @@ fn read_existing(path: &Path) -> Result<Option<Vec<u8>>, KeyringError> {
     match read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(KeyringError::Read {
+        Err(cause) => Err(KeyringError::Read {
             path: path.to_owned(),
-            source,
+            cause,
         }),
     }
 }

@@ -32,6 +32,7 @@ mod memory;
 mod minisign;
 mod minisigner;
 mod mirrors;
+mod mistakes;
 mod neighbours;
 mod partitions;
 mod ranges;

@@ -1,6 +1,6 @@
 //! Secure connections: to those who are who they say, and to nobody else.
 //!
-//! The certificates in `tls/` hold until 2126. The authority's key is gone; more of them need a new authority:
+//! The certificates in `tls/` hold until 2126, but for `expired.pem` and `future.pem`, whose authority is `times.pem`. The authorities' keys are gone; more of them need a new one:
 //! `openssl req -x509 …`, and `openssl x509 -req -CA ca.pem …` for each.
 
 use std::fs;
@@ -26,7 +26,7 @@ enum Clients {
     Known,
 }
 
-fn file(name: &str) -> PathBuf {
+pub(crate) fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/suite/tls")
         .join(name)
@@ -39,6 +39,12 @@ fn serve(name: &str, clients: Clients) -> String {
         clients,
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned(),
     )
+}
+
+/// The base of a source whose server has the certificate of a file.
+pub(crate) fn stranger(name: &str) -> String {
+    let url = serve(name, Clients::Anybody);
+    url.trim_end_matches("/f").to_owned()
 }
 
 /// How a server shows the certificate of a file.

@@ -89,8 +89,6 @@ impl HandWritten {
                 format!("systemctl {verb} {now}{unit}")
             } else {
                 let root = root.outer(Path::new("/"));
-                // Without the dot that stands for the root itself.
-                let root: PathBuf = root.components().collect();
                 format!("systemctl --root={} {verb} {unit}", root.display())
             }
         };
