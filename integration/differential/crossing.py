@@ -4,7 +4,7 @@ import random
 
 from generated import VERSIONS
 from scenarios import PAIRS, define, name_of, publish
-from world import image
+from table import image
 
 CALLS = (("update",), ("update",), ("acquire",), ("--offline", "update"), ("vacuum",), ("list",), ("check-new",))
 

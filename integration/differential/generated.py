@@ -3,7 +3,7 @@
 import random
 
 from scenarios import PAIRS, define, name_of, publish
-from world import image
+from table import image
 
 VERSIONS = ["1", "2", "3", "4", "10", "1.1", "2~rc1", "2-1", "3^1", "v5"]
 

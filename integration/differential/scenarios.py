@@ -5,7 +5,8 @@ import io
 import itertools
 import tarfile
 
-from world import OLD, SLOT, image
+from table import SLOT, image
+from world import OLD
 
 SCENARIOS = {}
 

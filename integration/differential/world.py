@@ -8,10 +8,10 @@ import re
 import shutil
 import signal
 import stat
-import struct
 import subprocess
 import time
-import zlib
+
+import table
 
 # Where scenarios lay things out, and where the tools may change something. What is not here is one tool's own record.
 PLACES = ("srv", "opt", "efi", "etc/sysupdate.d", "run/sysupdate.d", "usr/lib/sysupdate.d", "usr/local/lib/sysupdate.d",
@@ -22,8 +22,6 @@ GLOBS = ("etc/sysupdate*", "run/sysupdate*", "usr/lib/sysupdate*", "usr/local/li
 # An hour long ago: whatever has such a time got it from the scenario.
 OLD = 1_600_000_000
 RECENT = 1_790_000_000
-SECTOR = 512
-SLOT = 1 << 20
 
 
 class Difference(Exception):
@@ -132,68 +130,12 @@ class Side:
 def disk(path):
     """The partitions of an image, by both copies of its table, which have to agree; and what is in them."""
     data = path.read_bytes()
-    last = len(data) // SECTOR - 1
-    copies = []
-    for own in (1, last):
-        header = bytearray(data[own * SECTOR:own * SECTOR + 92])
-        expected = struct.unpack_from("<I", header, 16)[0]
-        header[16:20] = bytes(4)
-        at, count, size, checksum = struct.unpack_from("<QIII", header, 72)
-        entries = data[at * SECTOR:at * SECTOR + count * size]
-        is_whole = zlib.crc32(bytes(header)) == expected and zlib.crc32(entries) == checksum
-        copies.append(entries if is_whole else None)
-    if copies[0] is None or copies[0] != copies[1]:
+    first, other = table.copies(data)
+    if first is None or first != other:
         return "the two copies of the table are not whole and equal"
-    found = []
-    for index in range(0, len(copies[0]), 128):
-        entry = copies[0][index:index + 128]
-        if entry[:16] == bytes(16):
-            continue
-        first, end, flags = struct.unpack_from("<QQQ", entry, 32)
-        label = entry[56:].decode("utf-16-le").split("\0")[0]
-        content = hashlib.sha256(data[first * SECTOR:(end + 1) * SECTOR]).hexdigest()[:12]
-        kind = entry[:16].hex()
-        # Bytes of a partition that holds nothing whole are nobody's.
-        is_partial = kind not in (GENERIC, PENDING) or label == "_empty"
-        found.append([index // 128 + 1, kind, entry[16:32].hex(), hex(flags), label, "-" if is_partial else content])
-    return found
-
-
-GENERIC = "af3dc60f838472478e793d69d8477de4"
-# "Linux generic" while it waits, as it stands in a table: what the original makes of it.
-PENDING = None
-
-
-def image(labels, pending=None):
-    """The bytes of an image with so many partitions of the generic type."""
-    length = (len(labels) + 2) * SLOT
-    data = bytearray(length)
-    entries = bytearray(128 * 128)
-    for index, label in enumerate(labels):
-        start = (index + 1) * SLOT
-        entry = bytearray(128)
-        entry[:16] = bytes.fromhex(GENERIC)
-        entry[16:32] = bytes([0xa0 + index]) * 16
-        struct.pack_into("<QQQ", entry, 32, start // SECTOR, (start + SLOT) // SECTOR - 1, 0)
-        text = label.encode("utf-16-le")
-        entry[56:56 + len(text)] = text
-        entries[index * 128:index * 128 + 128] = entry
-        data[start:start + SLOT] = b"\xee" * SLOT
-    last = length // SECTOR - 1
-    for own, other, at in ((1, last, 2), (last, 1, last - 32)):
-        header = bytearray(92)
-        header[:12] = b"EFI PART\0\0\1\0"
-        struct.pack_into("<I", header, 12, 92)
-        struct.pack_into("<QQQQ", header, 24, own, other, 34, last - 33)
-        header[56:72] = b"\x5a" * 16
-        struct.pack_into("<QIII", header, 72, at, 128, 128, zlib.crc32(entries))
-        struct.pack_into("<I", header, 16, zlib.crc32(header))
-        data[own * SECTOR:own * SECTOR + 92] = header
-        data[at * SECTOR:at * SECTOR + len(entries)] = entries
-    # A protective record in the first sector.
-    data[446:462] = bytes([0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0]) + struct.pack("<I", last)
-    data[510:512] = b"\x55\xaa"
-    return bytes(data)
+    # Bytes of a partition that holds nothing whole are nobody's.
+    return [[number, kind, unique, hex(flags), label, hashlib.sha256(content).hexdigest()[:12] if kind == table.GENERIC and label != "_empty" else "-"]
+            for number, kind, unique, flags, label, content in table.partitions(data, first)]
 
 
 class World:

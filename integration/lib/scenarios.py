@@ -7,12 +7,15 @@ call that follows the tree is the one that an undisturbed call leaves behind, by
 
 import collections
 import hashlib
+import io
 import os
 import shutil
 import stat
 import subprocess
+import tarfile
 import time
 
+import table
 from tracer import Tracer
 
 Artifact = collections.namedtuple("Artifact", "name directory link")
@@ -124,6 +127,9 @@ class Scenario:
     def reset(self):
         shutil.rmtree(self.root)
         shutil.copytree(self.template, self.root, symlinks=True)
+
+    def tidy(self):
+        """Makes it possible to remove the tree."""
 
     def command(self, arguments):
         root = "/mnt/root" if self.chroot else str(self.root)
@@ -327,6 +333,169 @@ class Disabled(Scenario):
         self.publish(2)
 
 
+class Cleanup(Scenario):
+    """Nothing defines any more what is installed."""
+
+    name = "cleanup"
+    interrupted = following = ("cleanup",)
+    meanwhile, finally_, standing = (None, 2), (None,), ()
+
+    def lay_out(self):
+        self.define()
+        for version in (1, 2):
+            self.publish(version)
+            self.expect_success("update")
+        shutil.rmtree(self.root / "etc/sysupdate.d")
+
+
+class Tree(Scenario):
+    """Archives that become directories; the oldest goes when the newest stands."""
+
+    name = "tree"
+    target = ""
+    directory, link = "var/lib/app", "var/lib/app/current"
+    artifacts = ()
+    meanwhile, finally_, standing = (2, 3), (3,), (2,)
+
+    def lay_out(self):
+        self.write("etc/sysupdate.d/app.transfer", TRANSFER.format(name="app", directory=self.directory, url=self.server.url, transfer="", target="")
+                   .replace("Type=url-file", "Type=url-tar").replace("Type=regular-file", "Type=directory").replace(".img", ".tar", 1).replace("app-@v.img", "app-@v")
+                   .replace("InstancesMax=3", "InstancesMax=2") + f"CurrentSymlink=current\n{self.target}")
+        for version in (1, 2):
+            self.publish(version)
+            self.expect_success("update")
+        self.publish(3)
+
+    def publish(self, version):
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w") as tape:
+            for name, content in self.content(version).items():
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mtime, entry.mode = len(content), 1_600_000_000, 0o640
+                tape.addfile(entry, io.BytesIO(content))
+            link = tarfile.TarInfo("link")
+            link.type, link.linkname, link.mtime = tarfile.SYMTYPE, "sub/version", 1_600_000_000
+            tape.addfile(link)
+        name = f"app-{version}.tar"
+        (self.server.root / name).write_bytes(data.getvalue())
+        self.digests[name] = hashlib.sha256(data.getvalue()).hexdigest()
+        manifest = self.server.root / "SHA256SUMS"
+        manifest.write_text("".join(f"{digest}  {name}\n" for name, digest in self.digests.items()))
+        age = time.time() - 7200 + 60 * version
+        os.utime(manifest, (age, age))
+
+    @staticmethod
+    def content(version):
+        return {"sub/version": str(version).encode(), "large": hashlib.shake_256(f"tree {version}".encode()).digest(200_000)}
+
+    def broken(self, allowed):
+        directory = self.root / self.directory
+        for version in (1, 2, 3):
+            tree = directory / f"app-{version}"
+            if tree.exists():
+                for name, content in self.content(version).items():
+                    if not (tree / name).is_file() or (tree / name).read_bytes() != content:
+                        return f"'{name}' of version {version} is not whole"
+            elif version in self.standing:
+                return f"version {version} is gone"
+        found = (self.root / self.link / "sub/version")
+        if not found.is_file():
+            return "the symlink resolves to nothing"
+        return None if int(found.read_text()) in allowed else f"the symlink resolves to version {found.read_text()}"
+
+    def reset(self):
+        self.tidy()
+        super().reset()
+
+    def tidy(self):
+        subprocess.run(["chattr", "-R", "-i", self.root], check=False, stderr=subprocess.DEVNULL)
+
+
+class SealedTree(Tree):
+    """The same, and what is installed cannot be changed."""
+
+    name = "sealed-tree"
+    target = "ReadOnly=yes\n"
+
+
+class TreeVacuum(Tree):
+    """Directories go."""
+
+    name = "tree-vacuum"
+    interrupted = following = ("-m", "1", "vacuum")
+    meanwhile, finally_ = (2,), (2,)
+
+
+class Partitions(Scenario):
+    """Full partitions: the oldest version goes, the newest but one stays whatever happens."""
+
+    name = "partitions"
+    artifacts = ()
+    labels, target = ("_empty", "_empty"), ""
+    meanwhile, finally_, standing = (2, 3), (3,), (2,)
+
+    def lay_out(self):
+        (self.root / "srv").mkdir()
+        (self.root / "srv/disk.img").write_bytes(table.image(self.labels))
+        self.write("etc/sysupdate.d/app.transfer", TRANSFER.format(name="app", directory="srv/disk.img", url=self.server.url, transfer="", target=self.target)
+                   .replace("Type=regular-file", "Type=partition").replace("/srv/disk.img\nMatchPattern=app-@v.img", "/srv/disk.img\nMatchPattern=app-@v").replace("InstancesMax=3", ""))
+        for version in (1, 2):
+            self.release(version)
+            self.expect_success("update")
+        self.release(3)
+
+    def release(self, version):
+        data = hashlib.shake_256(f"app {version}".encode()).digest(300_000)
+        name = f"app-{version}.img"
+        self.digests[name] = hashlib.sha256(data).hexdigest()
+        (self.server.root / name).write_bytes(data)
+        manifest = self.server.root / "SHA256SUMS"
+        manifest.write_text("".join(f"{digest}  {name}\n" for name, digest in self.digests.items()))
+        age = time.time() - 7200 + 60 * version
+        os.utime(manifest, (age, age))
+
+    def broken(self, allowed):
+        data = (self.root / "srv/disk.img").read_bytes()
+        first, other = table.copies(data)
+        if first is None and other is None:
+            return "neither copy of the partition table is whole"
+        if allowed == self.finally_ and first != other:
+            return "the copies of the partition table differ"
+        whole = {}
+        for _, kind, _, _, label, content in table.partitions(data, first or other):
+            if kind == table.GENERIC and label != "_empty":
+                version = int(label.removeprefix("app-"))
+                if hashlib.sha256(content[:300_000]).hexdigest() != self.digests[f"app-{version}.img"]:
+                    return f"version {version} is not whole"
+                whole[version] = True
+        missing = [version for version in self.standing if version not in whole]
+        if missing:
+            return f"version {missing[0]} is gone"
+        return None if max(whole) in allowed else f"the newest version is {max(whole)}"
+
+
+class PartitionsAcquired(Partitions):
+    """What waits in a partition is installed without network; there is a free one."""
+
+    name = "partitions-offline"
+    labels = ("_empty", "_empty", "_empty")
+    interrupted = ("--offline", "update")
+    target = "PartitionUUID=11111111-2222-3333-4444-555555555555\nPartitionZeroFill=yes\n"
+
+    def lay_out(self):
+        super().lay_out()
+        self.expect_success("acquire")
+
+
+class PartitionsVacuum(Partitions):
+    """Partitions are emptied."""
+
+    name = "partitions-vacuum"
+    interrupted = following = ("-m", "1", "vacuum")
+    # Not the same pair: at the end both copies of the table have to agree.
+    meanwhile, finally_ = (2, 2), (2,)
+
+
 class Rollback(Scenario):
     """The way back to the version before. Once it is done, another one would go further back: what follows asks for the version."""
 
@@ -339,4 +508,5 @@ class Rollback(Scenario):
         self.expect_success("update")
 
 
-SCENARIOS = (Scenario, FirstInstall, Three, Acquire, Offline, Resume, Vacuum, Disabled, Rollback)
+SCENARIOS = (Scenario, FirstInstall, Three, Acquire, Offline, Resume, Vacuum, Disabled, Rollback, Cleanup, Tree, SealedTree, TreeVacuum, Partitions,
+             PartitionsAcquired, PartitionsVacuum)

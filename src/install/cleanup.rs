@@ -13,7 +13,7 @@ use crate::definition::transfer::Transfer;
 use crate::definition::{Component, ComponentName};
 use crate::inventory::files;
 use crate::pattern::{Pattern, Patterns};
-use crate::root::Directory;
+use crate::root::{Directory, Root};
 use crate::storage::atomic::{self, AtomicError};
 
 /// What is not owned cannot be found or removed.
@@ -176,18 +176,14 @@ impl Search<'_> {
 fn remove(executor: &Executor<'_>, top: &Path, path: &Path) -> Result<(), CleanupError> {
     let root = executor.root;
     let parent = path.parent().unwrap_or(Path::new("/"));
-    for place in LINK_PLACES.iter().map(Path::new).chain([top, parent]) {
-        let Ok(directory) = root.directory(place) else {
-            continue;
-        };
-        for entry in directory.entries().unwrap_or_default() {
-            let link = directory.path().join(&entry.name);
-            if entry.kind == FileType::Symlink
-                && root.canonicalize(&link).is_ok_and(|to| to == path)
-            {
-                atomic::remove(root, &directory, &entry.name)?;
-            }
+    for place in LINK_PLACES.iter().map(Path::new).chain([parent]) {
+        if let Ok(directory) = root.directory(place) {
+            remove_links(root, &directory, path, 0)?;
         }
+    }
+    // `CurrentSymlink=` may lie in a directory of its own.
+    if let Ok(directory) = root.directory(top) {
+        remove_links(root, &directory, path, LINK_DEPTH)?;
     }
     let is_tree = root
         .stat(path)
@@ -201,12 +197,39 @@ fn remove(executor: &Executor<'_>, top: &Path, path: &Path) -> Result<(), Cleanu
     Ok(())
 }
 
+/// Removes the links in a directory, and so many levels below it, that lead to a path.
+fn remove_links(
+    root: &Root,
+    directory: &Directory,
+    path: &Path,
+    depth: usize,
+) -> Result<(), AtomicError> {
+    for entry in directory.entries().unwrap_or_default() {
+        let place = directory.path().join(&entry.name);
+        match entry.kind {
+            FileType::Symlink if root.canonicalize(&place).is_ok_and(|to| to == path) => {
+                atomic::remove(root, directory, &entry.name)?;
+            }
+            FileType::Directory if depth > 0 && place != path => {
+                if let Ok(below) = directory.subdirectory(&entry.name) {
+                    remove_links(root, &below, path, depth - 1)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
     )
 }
+
+/// Deeper below a target no link is looked for.
+const LINK_DEPTH: usize = 2;
 
 /// Where current symlinks of extensions lie, apart from beside what they lead to.
 const LINK_PLACES: [&str; 4] = [

@@ -1,12 +1,13 @@
 //! What a transaction removes, and makes sure of: old versions go last, by this run or, if it is killed, by the next.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use super::{Job, Transaction, in_use};
 use crate::definition::ComponentName;
 use crate::event::{Severity, chain};
 use crate::install::{Acquired, owed};
-use crate::inventory::Instance;
+use crate::inventory::{Instance, State};
 use crate::plan::{self, Goal, Planned, Removal};
 use crate::resolve::Resolution;
 use crate::session::Surveyed;
@@ -67,7 +68,8 @@ impl Transaction<'_> {
         let removals = plan::removals(&transfers, planned, Some(0));
         let removals: Vec<&Removal<'_>> = removals
             .iter()
-            .filter(|removal| noted.contains(removal.path) && !linked.contains(removal.path))
+            .filter(|removal| !linked.contains(removal.path))
+            .filter(|removal| noted.contains(removal.path) || noted.contains(&bare(removal.path)))
             .collect();
         self.remove(name, &removals, true);
     }
@@ -87,4 +89,11 @@ impl Transaction<'_> {
             Err(error) => self.told(name, &error.into()),
         }
     }
+}
+
+/// The path that something had before its removal began: a directory goes under the name of an unfinished one.
+fn bare(path: &Path) -> PathBuf {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let name = name.strip_prefix(State::Partial.prefix()).unwrap_or(name);
+    path.with_file_name(name)
 }
