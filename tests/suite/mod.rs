@@ -6,6 +6,7 @@ mod choices;
 mod components;
 mod config;
 mod conflicts;
+mod conformance;
 mod connections;
 mod disk;
 mod doctor;
