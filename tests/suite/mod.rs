@@ -37,6 +37,7 @@ mod mistakes;
 mod neighbours;
 mod partitions;
 mod ranges;
+mod readme;
 mod recovery;
 mod repository;
 mod resume;
