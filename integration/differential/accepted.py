@@ -63,6 +63,20 @@ def goes_back(one):
     return is_table(one) and differing(one) and all(word(one, version) == ("available", "candidate") for version in differing(one))
 
 
+def goes_back_to_one(one):
+    """The same in `list VERSION`."""
+    return (one.kind == "stdout" and verb(one) == "list" and "State: candidate" in one.theirs
+            and one.ours.replace("  Version: ", "↻ Version: ", 1).replace("State: available", "State: candidate") == one.theirs)
+
+
+def is_cut_off(one):
+    """`check-new` of the original answers with a version of which it has a part, which it will not complete."""
+    if verb(one) != "check-new" or [result.code for result in one.results] != [0, 0]:
+        return False
+    answer = one.theirs["available"] if isinstance(one.theirs, dict) else one.theirs.strip()
+    return any(name.removeprefix(".sysupdate.partial.a-").removesuffix(".raw") == answer for name in one.partial)
+
+
 def follows_the_link(one):
     """Ours calls current what the link leads to, theirs the newest installed."""
     if not is_table(one) or not differing(one):
@@ -75,9 +89,9 @@ ACCEPTED = [
     Rule("aborts", "the original ends by an assertion (compat 3.1.4, B5.4.4: MAY IMPROVE)",
          lambda one: one.kind == "exit code" and one.theirs == -6, ends=True),
     Rule("heals", "a partial version heals in the next update (compat 3.2.6: MAY IMPROVE, and must)",
-         lambda one: one.kind == "exit code" and changes(one) and one.ours == 0 and said(one, "partially installed. Vacuum it"), ends=True),
+         lambda one: (one.kind == "exit code" and changes(one) and one.ours == 0 and said(one, "partially installed. Vacuum it")) or is_cut_off(one), ends=True),
     Rule("never back", "nothing older than what is installed comes by itself (promise 3)",
-         lambda one: goes_back(one) or (one.kind in ("exit code", "stdout", "json") and verb(one) == "check-new" and one.results[0].code == 1
+         lambda one: goes_back(one) or goes_back_to_one(one) or (one.kind in ("exit code", "stdout", "json") and verb(one) == "check-new" and one.results[0].code == 1
                                         and one.results[1].code == 0), ends=True),
     Rule("current", "current is what the link leads to (compat 3.1.7: MAY IMPROVE)",
          lambda one: follows_the_link(one) or (one.kind == "json" and verb(one) == "list" and "current" in str(one.theirs) and without(one.ours, "current") == without(one.theirs, "current"))),

@@ -218,6 +218,7 @@ class World:
             return
         difference = Difference(kind, call, ours, theirs)
         difference.results, difference.tags = results, self.tags
+        difference.partial = {path.name for path in (self.sides[0].root / "srv/t").glob(".sysupdate.partial.*")}
         for rule in self.accepted:
             if rule.applies(difference):
                 self.used.append(rule.name)

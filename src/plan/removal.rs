@@ -114,6 +114,8 @@ pub fn removals<'a>(
         for instance in &inventory.installed {
             let kind = match instance.state {
                 State::Complete => continue,
+                // Of what was never finished there is nothing to protect.
+                State::Pending if is_protected(transfer, instance) => continue,
                 State::Pending => RemovalKind::Pending,
                 State::Partial => RemovalKind::Partial,
             };
@@ -129,6 +131,10 @@ pub fn removals<'a>(
         }
     }
     removals
+}
+
+fn is_protected(transfer: &Transfer, instance: &Instance) -> bool {
+    transfer.protected.contains(&instance.metadata.version)
 }
 
 /// Paths that the removals of one transfer spare for the sake of others: patterns may overlap.

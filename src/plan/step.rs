@@ -198,7 +198,7 @@ impl<'a> Choice<'a, '_> {
                 && version != self.version
                 && !is_linked
                 && !is_needed
-                && !self.transfer.protected.contains(version)
+                && (instance.state == State::Partial || !self.transfer.protected.contains(version))
         };
         // Newest first, so the last is the oldest; what was never finished goes before all.
         let mut victims: Vec<(&Instance, &Slot)> = held

@@ -126,6 +126,23 @@ fn leftovers_of_other_versions_go_and_those_of_the_planned_one_stay() {
 }
 
 #[test]
+fn what_is_protected_and_waits_stays_and_what_is_cut_off_goes() {
+    let mut one = transfer("a");
+    one.protected = vec![version("3"), version("2")];
+    let mut inventory = inventory("a", &["4"], &["1"], Some("1"));
+    inventory.installed.push(local("a", "3", State::Pending, 9));
+    inventory.installed.push(local("a", "2", State::Partial, 9));
+    let expected = ["old partial /target-a/.sysupdate.partial.x_2"];
+    planned(&one, &inventory, request(Goal::Install), |plan| {
+        assert_eq!(named(&plan.removals), expected);
+    });
+    assert_eq!(
+        named(&removals(&[(&one, &inventory)], None, None)),
+        expected
+    );
+}
+
+#[test]
 fn disabled_transfers_lose_everything_and_are_counted_apart() {
     let (one, mut two) = (transfer("a"), transfer("b"));
     two.enabled = false;
