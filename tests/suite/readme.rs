@@ -57,7 +57,7 @@ const CALLS: &[Call] = &[
     ("SYSTEMD_LOG_LEVEL=debug sysupdate update", "", 0, "/SHA256SUMS is unchanged."),
     ("update -C NAME --accept-manifest", "update -C wasmtime --accept-manifest", 0, "No update needed"),
     ("activate", "", 1, "nothing is staged"),
-    ("history", "", 0, "root: add wasmtime"),
+    ("history", "", 0, ": add wasmtime"),
     ("vacuum -m 2", "", 0, "Found nothing to remove."),
     ("vacuum", "", 0, "Found nothing to remove."),
     ("cleanup", "", 0, ""),
