@@ -12,8 +12,8 @@ KEPT_OFFERED = 5
 
 class Component:
     """Versions are 1, 2, 3, …. `offered` has those in the manifest with the digest of their file, `contents` what each becomes when
-    it is installed; `good` are those that work, `excused` those that an interrupted trial may have taken back, `left` those that
-    the operator has gone back from."""
+    it is installed; `good` are those that work, `excused` those that an interrupted trial may have taken back; `word` is the operator's:
+    from which version he went back, and to which one: that holds until something newer than both works."""
 
     name, signed, keeps = "", False, 3
     definition = ""
@@ -22,7 +22,7 @@ class Component:
         self.guest, self.choose = guest, choose
         self.newest = 0
         self.offered, self.contents = {}, {}
-        self.good, self.excused, self.left = set(), set(), set()
+        self.good, self.excused, self.word = set(), set(), None
         self.held_back = {}
         self.published = guest.tree / "srv/www" / self.name
 
@@ -108,9 +108,17 @@ class Component:
     def expected(self):
         """The versions of which one is linked when all is quiet: more than one where an interrupted trial has a say."""
         present = {version for version in self.contents if self.final(version) in self.installed()}
-        candidates = {version for version in self.good & (present | set(self.offered)) if version not in self.left}
-        strict = max(candidates - self.excused, default=None)
-        return {version for version in candidates if strict is None or version == strict or version in self.excused and version > strict}
+        candidates = self.good & (present | set(self.offered))
+        back = set()
+        if self.word:
+            candidates = {version for version in candidates if version > self.word[0]}
+            back = {self.word[1]}
+        strict = max(candidates - self.excused, default=0)
+        return {version for version in candidates if version >= strict} | (back if strict == 0 else set())
+
+    def went_back(self, left):
+        """The operator has gone back from this version to what is linked now."""
+        self.word = (max(left, self.word[0] if self.word else 0), self.linked())
 
     def tidy(self):
         """After `vacuum`: nothing but so many versions."""

@@ -92,34 +92,52 @@ impl SystemBus {
         &self,
         operation: &'static str,
         object: &str,
-        exchange: impl AsyncFnOnce(&Connection) -> zbus::Result<T>,
+        exchange: impl AsyncFn(&Connection) -> zbus::Result<T>,
     ) -> Result<T, SystemError> {
-        self.runtime.block_on(async {
-            let connection = self.connection().await?;
-            exchange(&connection)
-                .await
-                .map_err(|error| self.call_failed(operation, object, &error))
-        })
+        self.runtime
+            .block_on(self.exchange(operation, object, exchange))
     }
 
-    fn call_failed(
+    /// The same, on the connection that there is. When that turns out to be dead (the bus was restarted), once more on a
+    /// new one: whatever is asked for here may be asked for twice.
+    async fn exchange<T>(
         &self,
         operation: &'static str,
         object: &str,
-        error: &zbus::Error,
-    ) -> SystemError {
-        if matches!(error, zbus::Error::InputOutput(_)) {
-            // A dead connection stays dead: the next question makes a new one.
-            self.connection
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-        }
-        // As text: its variants repeat what they wrap, and so would a chain of causes.
-        SystemError::Call {
-            operation,
-            object: object.to_owned(),
-            source: error.to_string().into(),
+        exchange: impl AsyncFn(&Connection) -> zbus::Result<T>,
+    ) -> Result<T, SystemError> {
+        let mut attempts = 0;
+        loop {
+            let connection = self.connection().await?;
+            let error = match exchange(&connection).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            attempts += 1;
+            if matches!(error, zbus::Error::InputOutput(_)) {
+                // A dead connection stays dead.
+                self.connection
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
+            }
+            let object = object.to_owned();
+            // As text: its variants repeat what they wrap, and so would a chain of causes.
+            let source = error.to_string().into();
+            if !is_lost(&error) {
+                return Err(SystemError::Call {
+                    operation,
+                    object,
+                    source,
+                });
+            }
+            if attempts == ATTEMPTS {
+                return Err(SystemError::Lost {
+                    operation,
+                    object,
+                    source,
+                });
+            }
         }
     }
 
@@ -143,16 +161,27 @@ impl SystemBus {
     fn job(&self, verb: Verb, unit: &str) -> Result<JobResult, SystemError> {
         let operation = verb.name();
         self.runtime.block_on(async {
-            let connection = self.connection().await?;
-            let limit = job_limit(&connection, unit).await;
-            match tokio::time::timeout(limit, run_job(&connection, verb, unit)).await {
-                Ok(result) => result.map_err(|error| self.call_failed(operation, unit, &error)),
-                Err(_) => Err(SystemError::JobTimeout {
+            let own = self
+                .exchange(operation, unit, async |connection| {
+                    match own_timeout(connection, unit).await {
+                        Err(error) if is_lost(&error) => Err(error),
+                        // What else fails here fails again, and is told, when the job is asked for.
+                        own => Ok(own.unwrap_or_default()),
+                    }
+                })
+                .await?;
+            // What the unit itself may take to stop and to start comes on top.
+            let limit = JOB_TIMEOUT + own;
+            let job = self.exchange(operation, unit, async |connection| {
+                run_job(connection, verb, unit).await
+            });
+            tokio::time::timeout(limit, job).await.unwrap_or_else(|_| {
+                Err(SystemError::JobTimeout {
                     operation,
                     unit: unit.to_owned(),
                     seconds: limit.as_secs(),
-                }),
-            }
+                })
+            })
         })
     }
 }
@@ -417,12 +446,12 @@ fn removed(signal: Option<JobRemoved>) -> zbus::Result<(OwnedObjectPath, JobResu
     Ok((arguments.job().to_owned().into(), result))
 }
 
-/// How long to wait for a job of this unit: [`JOB_TIMEOUT`] and what the unit itself may take to stop and to start.
-async fn job_limit(connection: &Connection, unit: &str) -> Duration {
-    // Whatever fails here fails again, and is told, when the job is asked for.
-    JOB_TIMEOUT + own_timeout(connection, unit).await.unwrap_or_default()
+/// Whether the connection is gone; a reply that does not come in time is none of it.
+fn is_lost(error: &zbus::Error) -> bool {
+    matches!(error, zbus::Error::InputOutput(source) if source.kind() != io::ErrorKind::TimedOut)
 }
 
+/// What the unit itself may take to stop and to start.
 async fn own_timeout(connection: &Connection, unit: &str) -> zbus::Result<Duration> {
     if !unit.ends_with(".service") {
         // The default of all other kinds, 90 s, is JOB_TIMEOUT.
@@ -450,6 +479,9 @@ fn next<S: Stream + Unpin>(stream: &mut S) -> impl Future<Output = Option<S::Ite
 
 /// A queued job that contradicts ours gives way, as with `systemctl`.
 const JOB_MODE: &str = "replace";
+
+/// On so many connections one thing is asked for.
+const ATTEMPTS: u32 = 2;
 
 /// How long to wait for the bus to accept the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -25,7 +25,7 @@ pub struct Watch {
 }
 
 /// What the watch came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Health {
     /// Everything has stood its time.
     Healthy,
@@ -36,6 +36,13 @@ pub enum Health {
     },
     /// The user wanted out.
     Interrupted,
+    /// Nobody was there to be asked, so nobody knows.
+    Unanswered {
+        /// What was asked about: a unit, or the check's program.
+        object: String,
+        /// Why there was no answer.
+        source: SystemError,
+    },
 }
 
 /// One thing that is not as it should be.
@@ -88,6 +95,7 @@ fn watch_every(
         failed_before,
         first: BTreeMap::new(),
         findings: BTreeMap::new(),
+        unanswered: None,
     };
     // Each has its own time: what happens afterwards is not this version's trial.
     let mut open: BTreeSet<usize> = (0..watches.len()).collect();
@@ -114,11 +122,12 @@ fn watch_every(
         if wants_out() {
             return Health::Interrupted;
         }
-        if !observer.findings.contains_key(&index)
-            && let Some(finding) = run(index, watch, system)
-        {
-            observer.findings.insert(index, vec![finding]);
+        if !observer.findings.contains_key(&index) {
+            observer.run(index, watch);
         }
+    }
+    if let Some((object, source)) = observer.unanswered {
+        return Health::Unanswered { object, source };
     }
     let findings: Vec<Finding> = observer.findings.into_values().flatten().collect();
     if findings.is_empty() {
@@ -140,6 +149,8 @@ struct Observer<'a> {
     /// Each unit as it was when it was first seen up.
     first: BTreeMap<String, UnitState>,
     findings: BTreeMap<usize, Vec<Finding>>,
+    /// What could not be asked about when it counted.
+    unanswered: Option<(String, SystemError)>,
 }
 
 impl Observer<'_> {
@@ -160,6 +171,9 @@ impl Observer<'_> {
                     }
                 }
                 // The manager may be busy reloading; at the end it must answer.
+                Err(error) if at_end && error.is_unreachable() => {
+                    self.unanswered = Some((unit.clone(), error));
+                }
                 Err(error) if at_end && required => findings.push(Finding {
                     watch: index,
                     what: format!("unit '{unit}' cannot be looked at: {}", chain(&error)),
@@ -222,37 +236,35 @@ impl Observer<'_> {
         None
     }
 
+    /// Runs the command of a watch.
+    fn run(&mut self, index: usize, watch: &Watch) {
+        let Some(program) = watch.command.first() else {
+            return;
+        };
+        let what = match self.system.run_transient(&watch.command, COMMAND_LIMIT) {
+            Ok(outcome) if outcome.code == Some(0) => return,
+            Ok(outcome) => format!("the check '{program}' failed: {}", outcome.summary()),
+            Err(error) if error.is_unreachable() => {
+                self.unanswered = Some((program.clone(), error));
+                return;
+            }
+            Err(error @ SystemError::RunTimeout { .. }) => {
+                format!("the check '{program}' did not end: {}", chain(&error))
+            }
+            Err(error) => format!("the check '{program}' cannot be run: {}", chain(&error)),
+        };
+        let finding = Finding {
+            watch: index,
+            what,
+            log: Vec::new(),
+        };
+        self.findings.insert(index, vec![finding]);
+    }
+
     fn log(&self, unit: &str) -> Vec<String> {
         self.system
             .journal_tail(unit, LOG_LINES)
             .unwrap_or_default()
-    }
-}
-
-/// Runs the command of a watch; what is wrong with it, if anything is.
-fn run(index: usize, watch: &Watch, system: &dyn SystemManager) -> Option<Finding> {
-    let program = watch.command.first()?;
-    let finding = |what: String, log: Vec<String>| {
-        Some(Finding {
-            watch: index,
-            what,
-            log,
-        })
-    };
-    match system.run_transient(&watch.command, COMMAND_LIMIT) {
-        Ok(outcome) if outcome.code == Some(0) => None,
-        Ok(outcome) => finding(
-            format!("the check '{program}' failed: {}", outcome.summary()),
-            Vec::new(),
-        ),
-        Err(error @ SystemError::RunTimeout { .. }) => finding(
-            format!("the check '{program}' did not end: {}", chain(&error)),
-            Vec::new(),
-        ),
-        Err(error) => finding(
-            format!("the check '{program}' cannot be run: {}", chain(&error)),
-            Vec::new(),
-        ),
     }
 }
 

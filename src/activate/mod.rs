@@ -496,10 +496,9 @@ impl Failure {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Manager {
-                source: SystemError::Connect(_),
-                ..
-            } => "is the system bus running? see 'systemctl status dbus.service'".to_owned(),
+            Self::Manager { source, .. } if source.is_unreachable() => {
+                "is the system bus running? see 'systemctl status dbus.service'".to_owned()
+            }
             Self::Manager {
                 source: SystemError::JobTimeout { .. },
                 ..

@@ -295,6 +295,16 @@ pub enum SystemError {
     /// There is no service manager to talk to.
     #[error("cannot connect to the system bus")]
     Connect(#[source] Box<dyn Error + Send + Sync>),
+    /// The connection broke, and so did the one that was made in its place.
+    #[error("cannot {operation} '{object}': the connection to the system bus was lost")]
+    Lost {
+        /// What was asked, as a verb.
+        operation: &'static str,
+        /// Of which unit, or of whom.
+        object: String,
+        /// How it broke.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The manager refused a call or did not answer.
     #[error("cannot {operation} '{object}'")]
     Call {
@@ -350,6 +360,14 @@ pub enum SystemError {
         /// Why.
         source: serde_json::Error,
     },
+}
+
+impl SystemError {
+    /// Whether nobody was there to be asked: then the answer says nothing of what was asked about.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Lost { .. })
+    }
 }
 
 /// The extension names in the JSON of `systemd-sysext status`, each once, sorted.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::activate::system::SystemError;
 use crate::activate::{ActivateError, ActivationPlan, ExtensionKind, Failure};
 
 use super::changes::Change;
@@ -61,10 +60,7 @@ pub(super) fn of(members: &[Member], change: &Change, error: ActivateError) -> B
                 merging(members, plan, kind_of(unit))
             }
             Failure::Job { unit, .. } => change.owners(unit),
-            Failure::Manager {
-                source: SystemError::Connect(_),
-                ..
-            } => Vec::new(),
+            Failure::Manager { source, .. } if source.is_unreachable() => Vec::new(),
             Failure::Manager { object, .. } if kind_of(object).is_none() => change.owners(object),
             Failure::Manager { .. } => Vec::new(),
         };

@@ -275,6 +275,11 @@ impl Conductor<'_> {
             self.advance(&mut record, &ended.staged, Phase::Checking)?;
             self.watch(&record, change, &mut blame);
         }
+        if !blame.passing.is_empty() {
+            // The record stays, and the next run watches again.
+            ended.failures = blame.passing;
+            return Ok(ended);
+        }
         if self.is_going_down(&blame) {
             ended.failures.push(ActivateError::GoingDown);
             return Ok(ended);
@@ -564,15 +569,10 @@ impl Conductor<'_> {
             ..Ended::default()
         };
         // Whoever cannot be asked says nothing against a version.
-        if let Err(source @ SystemError::Connect(_)) = self.system.version() {
-            let failure = Failure::Manager {
-                operation: "ask",
-                object: "systemd".to_owned(),
-                source,
-            };
-            let failures = vec![ActivateError::Failed {
-                failures: vec![failure],
-            }];
+        if let Err(source) = self.system.version()
+            && source.is_unreachable()
+        {
+            let failures = vec![unanswered("systemd".to_owned(), source)];
             return Ok(Ended { failures, ..ended });
         }
         let change = Change::of(self.look(), &record.members, Direction::Forward);
@@ -661,6 +661,9 @@ impl Conductor<'_> {
                     blame.add(index, "interrupted before it had proved itself");
                 }
             }
+            Health::Unanswered { object, source } => {
+                blame.passing.push(unanswered(object, source));
+            }
         }
     }
 
@@ -727,7 +730,7 @@ impl Conductor<'_> {
         match self.system.failed_units() {
             Ok(units) => units.into_iter().collect(),
             // Without a manager there is nothing to compare with; activation says so by itself.
-            Err(SystemError::Connect(_)) => Vec::new(),
+            Err(error) if error.is_unreachable() => Vec::new(),
             Err(error) => {
                 let why = chain(&error);
                 self.tell(
@@ -751,6 +754,18 @@ pub fn is_staged(member: &Member) -> bool {
         member.activation.mode,
         ActivationMode::Stage | ActivationMode::Reboot
     )
+}
+
+/// Nobody is there who could say how a unit is.
+fn unanswered(object: String, source: SystemError) -> ActivateError {
+    let failure = Failure::Manager {
+        operation: "ask about",
+        object,
+        source,
+    };
+    ActivateError::Failed {
+        failures: vec![failure],
+    }
 }
 
 fn names(members: &[Member]) -> String {

@@ -137,6 +137,27 @@ fn a_check_that_was_cut_off_is_repeated_in_the_same_boot() {
 }
 
 #[test]
+fn a_version_is_not_judged_while_nobody_can_be_asked() {
+    for (content, end) in [("2", "2 runs '2'"), ("2 sick", "1 pending bad runs '1'")] {
+        let machine = interrupted(Phase::Activating, content);
+        machine.manager.mute.set(true);
+        let ended = machine.resume().expect("a trial");
+        assert_eq!(ended.failures.len(), 1);
+        assert_eq!(
+            chain(&ended.failures[0]),
+            "cannot activate what was installed: cannot ask about 'a.service': cannot look up 'a.service': the connection to \
+             the system bus was lost: broken pipe"
+        );
+        let on_record = machine.on_record().expect("a trial");
+        assert_eq!(on_record.phase, Phase::Checking);
+
+        machine.manager.mute.set(false);
+        machine.resume().expect("a trial");
+        assert_eq!(machine.shows_all("a"), end);
+    }
+}
+
+#[test]
 fn what_is_staged_waits_for_the_boot() {
     let lines = resumed(Phase::Staged, When::SameBoot);
     for line in lines {

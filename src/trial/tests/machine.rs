@@ -47,6 +47,8 @@ pub(super) struct Manager {
     running: RefCell<BTreeMap<String, String>>,
     pub(super) calls: RefCell<Vec<String>>,
     pub(super) reachable: Cell<bool>,
+    /// Nothing is said of how units are, as when the bus goes away after the restarts.
+    pub(super) mute: Cell<bool>,
     pub(super) going_down: Cell<bool>,
     pub(super) without_loop_devices: Cell<bool>,
     fuse: AtomicUsize,
@@ -95,6 +97,7 @@ impl Machine {
                 running: RefCell::default(),
                 calls: RefCell::default(),
                 reachable: Cell::new(true),
+                mute: Cell::new(false),
                 going_down: Cell::new(false),
                 without_loop_devices: Cell::new(false),
                 fuse: AtomicUsize::new(OUT),
@@ -450,6 +453,13 @@ impl SystemManager for Manager {
 
     fn state(&self, unit: &str) -> Result<UnitState, SystemError> {
         self.asked(format!("state {unit}"))?;
+        if self.mute.get() {
+            return Err(SystemError::Lost {
+                operation: "look up",
+                object: unit.to_owned(),
+                source: "broken pipe".into(),
+            });
+        }
         let running = self.running.borrow();
         let (active, result) = match running.get(unit) {
             None => ("inactive", "success"),
