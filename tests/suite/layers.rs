@@ -283,7 +283,8 @@ fn mentions(code: &str, word: &str) -> bool {
     })
 }
 
-fn files(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
+/// Every source below a directory.
+pub(crate) fn files(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(directory).expect("a directory of the sources") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {

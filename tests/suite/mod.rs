@@ -10,6 +10,7 @@ mod conformance;
 mod connections;
 mod disk;
 mod doctor;
+mod environment;
 mod examples;
 mod extension;
 mod faults;

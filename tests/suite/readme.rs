@@ -1,5 +1,5 @@
 //! Every call of the program that the README shows is made here, in an order in which it makes sense. A call that stands
-//! there and not here is a failure, and the other way round.
+//! there and not here is a failure, and the other way round. So is a test that it names and that is none.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,6 +8,7 @@ use std::path::Path;
 use super::bakery::bakery;
 use super::extension::{FITS, OS, sysext};
 use super::harness::{Host, Run};
+use super::layers;
 use super::server::{Server, manifest};
 
 /// A call as the README has it, the words that are written for those that stand for something (nothing: as it is), the exit
@@ -139,6 +140,95 @@ fn the_units_in_the_readme_are_shipped() {
         }
     }
     assert!(seen > 2, "{seen}");
+}
+
+/// What is said to hold something is there, and has tests.
+#[test]
+fn what_the_readme_names_as_holding_something_is_there() {
+    let readme = readme();
+    let mut names = BTreeSet::new();
+    for passage in readme.split("eld by ").skip(1) {
+        names.extend(spans(passage));
+    }
+    for table in readme.split("| held by |\n").skip(1) {
+        let rows = table
+            .lines()
+            .skip(1)
+            .take_while(|line| line.starts_with('|'));
+        for row in rows {
+            let cell = row.trim_end_matches(" |").rsplit(" | ").next();
+            names.extend(spans(cell.unwrap_or_default()));
+        }
+    }
+    assert!(names.len() > 80, "{names:?}");
+    for name in names {
+        assert!(holds(name), "'{name}' is no test");
+    }
+}
+
+/// The code spans that a text begins with, with commas between them.
+fn spans(text: &str) -> Vec<&str> {
+    let mut parts = text.split('`');
+    let mut spans = Vec::new();
+    while parts
+        .next()
+        .is_some_and(|between| matches!(between.trim(), "" | ","))
+    {
+        spans.extend(parts.next());
+    }
+    spans
+}
+
+/// Whether a name is that of a file with tests: a case, a program of `integration`, or a module of either place.
+fn holds(name: &str) -> bool {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if let Some(case) = name.strip_prefix("case ") {
+        return project
+            .join(format!("integration/cases/{case}.sh"))
+            .is_file();
+    }
+    if name.starts_with("integration/") {
+        return project.join(name).exists();
+    }
+    let path = name.replace("::", "/");
+    let places = [
+        format!("tests/suite/{path}.rs"),
+        format!("src/{path}.rs"),
+        format!("src/{path}/mod.rs"),
+        format!("src/{path}/tests.rs"),
+    ];
+    places.iter().any(|place| {
+        let text = fs::read_to_string(project.join(place));
+        text.is_ok_and(|text| text.contains("#[test]"))
+    })
+}
+
+/// Nothing is kept in a place that the README does not show.
+#[test]
+fn what_is_kept_on_disk_is_in_the_readme() {
+    const OURS: [&str; 3] = [
+        "/run/sysupdate/",
+        "/var/cache/sysupdate/",
+        "/var/lib/sysupdate/",
+    ];
+    let readme = readme();
+    let mut files = Vec::new();
+    layers::files(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut files,
+    );
+    let mut places = BTreeSet::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a source");
+        let constants = text.lines().filter(|line| line.contains("const "));
+        let texts = constants.filter_map(|line| line.split('"').nth(1));
+        let kept = texts.filter(|text| OURS.iter().any(|place| text.starts_with(place)));
+        places.extend(kept.map(str::to_owned));
+    }
+    assert!(places.len() > 8, "{places:?}");
+    for place in places {
+        assert!(readme.contains(&format!("| `{place}")), "{place}");
+    }
 }
 
 fn readme() -> String {

@@ -172,8 +172,8 @@ fn a_secret_that_cannot_be_used_is_told_before_anything_is_asked() {
     host.run(&["list", "--offline"]).succeeds();
 }
 
-/// Answers as the source would, and knows what was asked.
-fn proxy() -> Server {
+/// A proxy by which the source `http://nowhere.example` is reached.
+pub(crate) fn proxy() -> Server {
     let proxy = Server::new();
     proxy.put("http://nowhere.example/SHA256SUMS", manifest(&[ONE]));
     proxy.put("http://nowhere.example/app_1.raw", "one");
