@@ -91,8 +91,7 @@ impl Place<'_> {
         draft: &mut D,
     ) -> Result<(), DefinitionError> {
         let Some(key) = schema
-            .keys
-            .iter()
+            .keys()
             .find(|key| key.section == section && key.ini == name)
         else {
             self.unknown(schema, section, name);
@@ -132,12 +131,11 @@ impl Place<'_> {
         self.warn(&format!(
             "Unknown key '{name}' in section [{section}], ignoring."
         ));
-        let inside = schema.keys.iter().filter(|key| key.section == section);
+        let inside = schema.keys().filter(|key| key.section == section);
         if let Some(meant) = nearest(name, inside.map(|key| key.ini)) {
             self.hint(&format!("Did you mean '{meant}='?"));
         } else if let Some(key) = schema
-            .keys
-            .iter()
+            .keys()
             .find(|key| key.ini == name && key.section != ACTIVATE)
         {
             self.hint(&format!(

@@ -8,7 +8,7 @@ use sha2::Digest as _;
 
 use crate::metadata::Sha256;
 
-use super::condition::{Suggestible, Suggestion, suggest, suggest_on};
+use super::condition::{Suggestible, Suggestion, suggestions};
 use super::fault::Fault;
 use super::keys::push_url;
 use super::schema::{Key, Kind, Schema};
@@ -124,7 +124,7 @@ impl Suggestible for ComponentSettings {
 /// The keys of `.component` files, their drop-ins, and the top level of native files.
 pub(super) static SCHEMA: Schema<ComponentSettings> = Schema {
     sections: &[SECTION],
-    keys: KEYS,
+    keys: &[KEYS, &suggestions(SECTION)],
 };
 
 const SECTION: &str = "Component";
@@ -181,18 +181,6 @@ const KEYS: &[Setting] = &[
     )
     .resetting(|component, _| component.replaces.clear())
     .ours(),
-    suggest(SECTION),
-    suggest_on(SECTION, "SuggestOnArchitecture"),
-    suggest_on(SECTION, "SuggestOnFirmware"),
-    suggest_on(SECTION, "SuggestOnVirtualization"),
-    suggest_on(SECTION, "SuggestOnHost"),
-    suggest_on(SECTION, "SuggestOnFraction"),
-    suggest_on(SECTION, "SuggestOnKernelCommandLine"),
-    suggest_on(SECTION, "SuggestOnVersion"),
-    suggest_on(SECTION, "SuggestOnCredential"),
-    suggest_on(SECTION, "SuggestOnSecurity"),
-    suggest_on(SECTION, "SuggestOnOSRelease"),
-    suggest_on(SECTION, "SuggestOnMachineTag"),
 ];
 
 #[cfg(test)]

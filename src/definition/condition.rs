@@ -22,8 +22,26 @@ pub(super) trait Suggestible {
     fn suggestion(&mut self) -> &mut Suggestion;
 }
 
+/// The keys of a section that say when it suggests itself.
+pub(super) const fn suggestions<D: Suggestible>(section: &'static str) -> [Key<D>; 12] {
+    [
+        suggest(section),
+        suggest_on(section, "SuggestOnArchitecture"),
+        suggest_on(section, "SuggestOnFirmware"),
+        suggest_on(section, "SuggestOnVirtualization"),
+        suggest_on(section, "SuggestOnHost"),
+        suggest_on(section, "SuggestOnFraction"),
+        suggest_on(section, "SuggestOnKernelCommandLine"),
+        suggest_on(section, "SuggestOnVersion"),
+        suggest_on(section, "SuggestOnCredential"),
+        suggest_on(section, "SuggestOnSecurity"),
+        suggest_on(section, "SuggestOnOSRelease"),
+        suggest_on(section, "SuggestOnMachineTag"),
+    ]
+}
+
 /// The key `Suggest=` of a section.
-pub(super) const fn suggest<D: Suggestible>(section: &'static str) -> Key<D> {
+const fn suggest<D: Suggestible>(section: &'static str) -> Key<D> {
     Key::new(
         section,
         "Suggest",
@@ -40,7 +58,7 @@ pub(super) const fn suggest<D: Suggestible>(section: &'static str) -> Key<D> {
 }
 
 /// A key `SuggestOn…=` of a section.
-pub(super) const fn suggest_on<D: Suggestible>(section: &'static str, key: &'static str) -> Key<D> {
+const fn suggest_on<D: Suggestible>(section: &'static str, key: &'static str) -> Key<D> {
     Key::new(
         section,
         key,

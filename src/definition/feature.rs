@@ -1,6 +1,6 @@
 //! Optional features: `ID.feature` files, which decide whether transfers take part.
 
-use super::condition::{Suggestible, Suggestion, suggest, suggest_on};
+use super::condition::{Suggestible, Suggestion, suggestions};
 use super::fault::Fault;
 use super::keys::{TEXT_LIMIT, push_url};
 use super::schema::{Key, Kind, Schema};
@@ -32,7 +32,7 @@ impl Suggestible for Feature {
 /// The keys of `.feature` files and their drop-ins.
 pub(super) static SCHEMA: Schema<Feature> = Schema {
     sections: &[SECTION],
-    keys: KEYS,
+    keys: &[KEYS, &suggestions(SECTION)],
 };
 
 const SECTION: &str = "Feature";
@@ -88,16 +88,4 @@ const KEYS: &[Setting] = &[
         },
     )
     .resetting(|feature, _| feature.appstream = None),
-    suggest(SECTION),
-    suggest_on(SECTION, "SuggestOnArchitecture"),
-    suggest_on(SECTION, "SuggestOnFirmware"),
-    suggest_on(SECTION, "SuggestOnVirtualization"),
-    suggest_on(SECTION, "SuggestOnHost"),
-    suggest_on(SECTION, "SuggestOnFraction"),
-    suggest_on(SECTION, "SuggestOnKernelCommandLine"),
-    suggest_on(SECTION, "SuggestOnVersion"),
-    suggest_on(SECTION, "SuggestOnCredential"),
-    suggest_on(SECTION, "SuggestOnSecurity"),
-    suggest_on(SECTION, "SuggestOnOSRelease"),
-    suggest_on(SECTION, "SuggestOnMachineTag"),
 ];

@@ -26,7 +26,7 @@ use crate::version::Version;
 /// The keys of `.transfer` files, their drop-ins and native files.
 pub(super) static SCHEMA: Schema<Draft> = Schema {
     sections: &[TRANSFER, SOURCE, TARGET, ACTIVATE],
-    keys: KEYS,
+    keys: &[KEYS],
 };
 
 pub(super) const TRANSFER: &str = "Transfer";

@@ -460,7 +460,7 @@ pub fn quoted_words(text: &str) -> Option<Vec<String>> {
 /// The names of all settings of a native definition, without their tables.
 #[must_use]
 pub fn native_settings() -> Vec<&'static str> {
-    let keys = keys::SCHEMA.keys.iter();
+    let keys = keys::SCHEMA.keys();
     keys.flat_map(|key| key.toml.iter().copied()).collect()
 }
 

@@ -10,7 +10,15 @@ use crate::specifier;
 /// The sections and keys that one sort of file knows.
 pub(super) struct Schema<D: 'static> {
     pub(super) sections: &'static [&'static str],
-    pub(super) keys: &'static [Key<D>],
+    /// Its own, and those that it shares with other sorts.
+    pub(super) keys: &'static [&'static [Key<D>]],
+}
+
+impl<D> Schema<D> {
+    /// All keys, in the order in which they stand there.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'static Key<D>> + Clone + use<D> {
+        self.keys.iter().copied().flatten()
+    }
 }
 
 /// One key.

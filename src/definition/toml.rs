@@ -84,10 +84,7 @@ impl File<'_> {
             return Err(text.refuse(outer.span.start, format!("'{table}' must be a table")));
         };
         for entry in entries(inner) {
-            let known = keys::SCHEMA
-                .keys
-                .iter()
-                .filter(|key| key.section == section);
+            let known = keys::SCHEMA.keys().filter(|key| key.section == section);
             // Systemd's form has one section for what are two tables here.
             let prefix = if table == CHECK_TABLE { "check." } else { "" };
             let name = |full: &&'static str| match full.strip_prefix("check.") {
@@ -114,7 +111,7 @@ impl File<'_> {
         entry: &Entry<'_>,
         settings: &mut ComponentSettings,
     ) -> Result<(), DefinitionError> {
-        let mut keys = component::SCHEMA.keys.iter();
+        let mut keys = component::SCHEMA.keys();
         let Some(key) = keys.clone().find(|key| key.toml.contains(&entry.name)) else {
             let names = keys
                 .by_ref()
@@ -242,8 +239,7 @@ impl File<'_> {
         suffix: &str,
     ) -> Result<(), DefinitionError> {
         let Some(key) = keys::SCHEMA
-            .keys
-            .iter()
+            .keys()
             .find(|key| key.section == section && key.kind == Kind::Patterns)
         else {
             return Ok(());
@@ -503,10 +499,7 @@ impl<'a> Text<'a> {
 
 /// The table that a key of this name belongs in.
 fn home(name: &str) -> Option<&'static str> {
-    let key = keys::SCHEMA
-        .keys
-        .iter()
-        .find(|key| key.toml.contains(&name))?;
+    let key = keys::SCHEMA.keys().find(|key| key.toml.contains(&name))?;
     TABLES
         .iter()
         .find(|(_, section)| *section == key.section)
