@@ -40,10 +40,7 @@ pub fn clear(
     component: &ComponentKey,
     durability: Durability,
 ) -> Result<(), AtomicError> {
-    if root.stat(&path(component)).is_err() {
-        return Ok(());
-    }
-    atomic::remove_file_and_empty_parents(root, &path(component), Path::new(DIRECTORY), durability)
+    atomic::remove_file_if_any(root, &path(component), Path::new(DIRECTORY), durability)
 }
 
 fn path(component: &ComponentKey) -> PathBuf {

@@ -88,10 +88,7 @@ pub fn read(root: &Root, component: &ComponentKey) -> Result<Marks, MarksError> 
 pub fn write(root: &Root, component: &ComponentKey, marks: &Marks) -> Result<(), MarksError> {
     let inner = path(component);
     if marks.is_empty() {
-        if root.stat(&inner).is_err() {
-            return Ok(());
-        }
-        return Ok(atomic::remove_file_and_empty_parents(
+        return Ok(atomic::remove_file_if_any(
             root,
             &inner,
             Path::new(DIRECTORY),

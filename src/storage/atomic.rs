@@ -398,6 +398,22 @@ pub fn remove_file_and_empty_parents(
     Ok(())
 }
 
+/// Like [`remove_file_and_empty_parents`], of a file that may not be there: then nothing is done, and nothing synced.
+///
+/// # Errors
+/// When the file is there and cannot be removed, or a directory not be synced.
+pub fn remove_file_if_any(
+    root: &Root,
+    inner: &Path,
+    stop: &Path,
+    durability: Durability,
+) -> Result<(), AtomicError> {
+    if root.stat(inner).is_err() {
+        return Ok(());
+    }
+    remove_file_and_empty_parents(root, inner, stop, durability)
+}
+
 /// The name under which a new `name` is prepared.
 ///
 /// It begins with `.#` because systemd-sysext takes everything else in its directories for an image, hidden names too,

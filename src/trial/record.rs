@@ -272,10 +272,7 @@ pub fn write(root: &Root, record: &Record) -> Result<(), RecordError> {
 /// # Errors
 /// When the file system refuses.
 pub fn clear(root: &Root) -> Result<(), RecordError> {
-    if root.stat(Path::new(FILE)).is_err() {
-        return Ok(());
-    }
-    atomic::remove_file_and_empty_parents(
+    atomic::remove_file_if_any(
         root,
         Path::new(FILE),
         Path::new(DIRECTORY),

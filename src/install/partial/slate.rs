@@ -78,12 +78,8 @@ impl<'a> Slate<'a> {
     }
 
     fn remove_page(&self) {
-        let page = self.page();
-        if self.root.stat(&page).is_ok() {
-            let directory = Path::new(DIRECTORY);
-            let durability = Durability::Unsynced;
-            let _ = atomic::remove_file_and_empty_parents(self.root, &page, directory, durability);
-        }
+        let (page, directory) = (self.page(), Path::new(DIRECTORY));
+        let _ = atomic::remove_file_if_any(self.root, &page, directory, Durability::Unsynced);
     }
 
     /// Removes the marks of files that are gone: whoever removes a partial file knows nothing of its mark.
