@@ -42,13 +42,7 @@ pub fn activate(
     system: &dyn SystemManager,
     reporter: &dyn Reporter,
 ) -> Result<(), ActivateError> {
-    let mut run = Activation {
-        plan,
-        system,
-        reporter,
-        failures: Vec::new(),
-        held_back: BTreeSet::new(),
-    };
+    let mut run = Activation::new(plan, system, reporter);
     for line in plan.staged.iter().chain(&plan.reboot) {
         run.tell(Severity::Info, format!("{line}."));
     }
@@ -70,10 +64,7 @@ pub fn activate(
             run.unit(unit, Verb::Start);
         }
     }
-    match run.failures {
-        failures if failures.is_empty() => Ok(()),
-        failures => Err(ActivateError::Failed { failures }),
-    }
+    run.end()
 }
 
 /// Looks whether what the plan needs is merged, without doing anything.
@@ -85,20 +76,11 @@ pub fn confirm(
     system: &dyn SystemManager,
     reporter: &dyn Reporter,
 ) -> Result<(), ActivateError> {
-    let mut run = Activation {
-        plan,
-        system,
-        reporter,
-        failures: Vec::new(),
-        held_back: BTreeSet::new(),
-    };
+    let mut run = Activation::new(plan, system, reporter);
     for kind in plan.merge.iter().copied() {
         run.verify(kind);
     }
-    match run.failures {
-        failures if failures.is_empty() => Ok(()),
-        failures => Err(ActivateError::Failed { failures }),
-    }
+    run.end()
 }
 
 /// Asks a program of the host something.
@@ -154,6 +136,27 @@ struct Activation<'a> {
 }
 
 impl<'a> Activation<'a> {
+    fn new(
+        plan: &'a ActivationPlan,
+        system: &'a dyn SystemManager,
+        reporter: &'a dyn Reporter,
+    ) -> Self {
+        Self {
+            plan,
+            system,
+            reporter,
+            failures: Vec::new(),
+            held_back: BTreeSet::new(),
+        }
+    }
+
+    fn end(self) -> Result<(), ActivateError> {
+        match self.failures {
+            failures if failures.is_empty() => Ok(()),
+            failures => Err(ActivateError::Failed { failures }),
+        }
+    }
+
     fn tell(&self, severity: Severity, text: String) {
         self.reporter.report(&Event::Message(severity, text));
     }
