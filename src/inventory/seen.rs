@@ -159,6 +159,15 @@ mod tests {
         Patterns::from(text.parse::<crate::pattern::Pattern>().expect("a pattern"))
     }
 
+    fn unsigned(root: &Root) -> Seen<'_> {
+        Seen::new(
+            root,
+            "http://x/SHA256SUMS",
+            Verification::Skip,
+            &patterns("app_@v"),
+        )
+    }
+
     fn record(digest: u8) -> Record {
         let offer = Offer {
             manifest: Sha256([digest; 32]),
@@ -174,12 +183,7 @@ mod tests {
     fn a_record_comes_back_for_its_own_source_only() {
         let directory = tempfile::tempdir().expect("a directory");
         let root = Root::open(directory.path()).expect("it opens");
-        let seen = Seen::new(
-            &root,
-            "http://x/SHA256SUMS",
-            Verification::Skip,
-            &patterns("app_@v"),
-        );
+        let seen = unsigned(&root);
         let before = seen.load().expect("no file is no error");
         assert!(before.record.is_none());
         seen.store(&record(1), &before).expect("stored");
@@ -201,12 +205,7 @@ mod tests {
     fn what_another_run_has_written_meanwhile_stands() {
         let directory = tempfile::tempdir().expect("a directory");
         let root = Root::open(directory.path()).expect("it opens");
-        let seen = Seen::new(
-            &root,
-            "http://x/SHA256SUMS",
-            Verification::Skip,
-            &patterns("app_@v"),
-        );
+        let seen = unsigned(&root);
         let before = seen.load().expect("readable");
         seen.store(&record(1), &before).expect("stored");
         seen.store(&record(2), &before).expect("left alone");
@@ -221,12 +220,7 @@ mod tests {
     fn a_damaged_file_is_an_error_and_can_be_replaced() {
         let directory = tempfile::tempdir().expect("a directory");
         let root = Root::open(directory.path()).expect("it opens");
-        let seen = Seen::new(
-            &root,
-            "http://x/SHA256SUMS",
-            Verification::Skip,
-            &patterns("app_@v"),
-        );
+        let seen = unsigned(&root);
         let before = seen.load().expect("readable");
         seen.store(&record(1), &before).expect("stored");
         let whole = std::fs::read(seen.path()).expect("readable");
