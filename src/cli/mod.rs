@@ -252,7 +252,8 @@ impl Context<'_> {
         if names.is_empty() {
             return vec![
                 "definitions are read from sysupdate/transfer.d/NAME.toml, sysupdate.d/*.transfer and \
-                 sysupdate.NAME.d/*.transfer in /etc, /run, /usr/local/lib and /usr/lib"
+                 sysupdate.NAME.d/*.transfer in /etc, /run, /usr/local/lib and /usr/lib; `sysupdate search` shows \
+                 extensions, and `sysupdate add NAME` defines one"
                     .to_owned(),
             ];
         }
@@ -356,6 +357,9 @@ fn execute(verb: &Verb, settings: &Settings) -> Exit {
         Ok(config) => config,
         Err(error) => {
             narrator.error(&chain(&error));
+            if let Some(hint) = error.hint() {
+                narrator.error(&format!("hint: {hint}"));
+            }
             return Exit::Failure;
         }
     };

@@ -359,7 +359,11 @@ impl Network {
             } else {
                 Severity::Info
             };
-            let text = format!("{error} Trying again in {:.1} s...", delay.as_secs_f64());
+            let seconds = delay.as_secs_f64();
+            // Some of the original's sentences end with a full stop, and some do not.
+            let text = error.to_string();
+            let text = text.trim_end_matches('.');
+            let text = format!("{text}. Trying again in {seconds:.1} s...");
             reporter.report(&Event::Message(severity, text));
         }
         self.wait(url, async move {

@@ -163,6 +163,7 @@ const MISTAKES: &[Mistake] = &[
         names: &[
             "No transfer definitions found.",
             "sysupdate/transfer.d/NAME.toml",
+            "`sysupdate add NAME`",
         ],
     },
     Mistake {
@@ -203,6 +204,31 @@ const MISTAKES: &[Mistake] = &[
         make: |stage| stage.edit("MatchPattern=", "MatchPatern="),
         arguments: &["update"],
         names: &["10-app.transfer:7", "MatchPatern", "lacks MatchPattern="],
+    },
+    Mistake {
+        what: "a typing error in a global setting",
+        make: |stage| {
+            stage
+                .host
+                .write("etc/sysupdate/config.toml", "[network]\nretires = 3\n");
+        },
+        arguments: &["update"],
+        names: &["config.toml:2:1", "did you mean 'retries'?"],
+    },
+    Mistake {
+        what: "a global setting that resembles none",
+        make: |stage| {
+            stage
+                .host
+                .write("etc/sysupdate/config.toml", "[network]\ncolour = \"red\"\n");
+        },
+        arguments: &["update"],
+        names: &[
+            "config.toml:2:1",
+            "'colour'",
+            "hint: ",
+            "`sysupdate generate man 5`",
+        ],
     },
     Mistake {
         what: "text that is no TOML",

@@ -287,6 +287,17 @@ fn a_long_wait_is_told() {
 }
 
 #[test]
+fn a_wait_after_a_sentence_without_its_full_stop_is_told_as_a_sentence_of_its_own() {
+    let mut host = Host::new();
+    let definition = super::harness::app("http://127.0.0.1:9", "", "");
+    host.write("etc/sysupdate.d/10-app.transfer", &definition);
+    host.set("SYSTEMD_LOG_LEVEL", "debug");
+    host.run(&["check-new"])
+        .fails()
+        .says("connection refused. Trying again in 0.");
+}
+
+#[test]
 fn an_interrupt_ends_the_waiting() {
     let server = Server::new();
     server.publish(&[ONE]);
