@@ -5,14 +5,16 @@
 //! ```text
 //! argv ─ cli ─▶ definition ─▶ inventory (source + target instances) ─▶ resolve ─▶ PLAN
 //!                                                                                  │
-//!            exit ◀─ event ◀─ activate ◀─ install: switch ◀─ acquire ◀─────────────┘
-//!                                                              │
-//!                                       fetch ─▶ verify ─▶ unpack ─▶ storage
+//!       exit ◀─ event ◀─ trial: activate ◀─ install: switch ◀─ acquire ◀───────────┘
+//!                            │                                   │
+//!                            └─▶ or back     fetch ─▶ verify ─▶ unpack ─▶ storage
 //! ```
 //!
 //! Two loops close that line. Listing a remote source itself fetches and verifies its manifest, so [`inventory`] sits
 //! above [`fetch`] and [`verify`]. And installation is two passes over *all* transfers of a component: acquire
 //! everything, then switch everything; what stands between them on disk is recognised and continued by the next run.
+//! A switch that takes effect on the running system is a [`trial`], on record before the first link moves: it ends with
+//! the new version healthy, or with the old one back.
 //!
 //! # Layers
 //!
