@@ -423,6 +423,25 @@ fn status_shows_each_component_without_the_network() {
 }
 
 #[test]
+fn status_fails_when_somebody_should_look() {
+    let (_server, host) = three();
+    host.run(&["status"]).succeeds();
+    // Others are shown all the same.
+    let beta = host.read("etc/sysupdate/transfer.d/beta.toml");
+    host.write("etc/sysupdate/transfer.d/beta.toml", "[source]\nurl = 7\n");
+    let run = host.run(&["status"]);
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    run.shows("alpha").shows("gamma").says("beta.toml:2:7");
+    host.write("etc/sysupdate/transfer.d/beta.toml", &beta);
+    host.run(&["status"]).succeeds();
+    host.link("var/lib/extensions/gamma.raw", "../nowhere.raw");
+    let run = host.run(&["status"]);
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    run.shows("dangling");
+    host.run(&["components"]).succeeds();
+}
+
+#[test]
 fn native_files_are_strict() {
     let (server, host) = (Server::new(), Host::new());
     let rows = [

@@ -70,6 +70,21 @@ fn the_newest_that_fits_is_taken_and_the_newest_is_not_downloaded() {
 }
 
 #[test]
+fn whoever_wants_no_look_before_the_download_gets_it_afterwards() {
+    let server = server(Parts::Sent);
+    let host = host(&server);
+    host.write("etc/sysupdate/config.toml", "[compat]\npeek = false\n");
+    app(&host, &["update"]).succeeds();
+    assert_eq!(linked(&host), "app_2.0.raw");
+    let whole = ["/app_3.0.raw", "/app_2.0.raw"];
+    assert_eq!(
+        downloads(&server),
+        whole,
+        "the newest came, and was not linked"
+    );
+}
+
+#[test]
 fn a_look_is_kept_and_costs_no_second_request() {
     let server = server(Parts::Sent);
     let host = host(&server);

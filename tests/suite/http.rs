@@ -50,6 +50,29 @@ fn an_unchanged_manifest_costs_one_request_that_is_answered_304() {
 }
 
 #[test]
+fn once_a_day_an_unchanged_manifest_is_fetched_in_full() {
+    let (server, host) = serving(&[ONE]);
+    host.run(&["check-new"]).succeeds();
+    let cache = "var/cache/sysupdate/manifests";
+    let names = host.tree(cache);
+    let name = names[0].split(' ').next().expect("a name");
+    let entry = format!("{cache}/{name}");
+    let text = host.read(&entry);
+    let (_, rest) = text.split_once("\"fetched\":").expect("a time");
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let fetched: i64 = rest[..digits].parse().expect("seconds");
+    // One hour less than a day ago, one more, and one to come: a clock that was set back.
+    for (ago, status) in [(23, 304), (25, 200), (-1, 200)] {
+        let then = fetched - ago * 3600;
+        host.write(&entry, &text.replace(&rest[..digits], &then.to_string()));
+        server.take_log();
+        host.run(&["check-new"]).succeeds();
+        let log = server.take_log();
+        assert_eq!((log.len(), log[0].status), (1, status), "{ago} hours ago");
+    }
+}
+
+#[test]
 fn a_changed_manifest_is_fetched_again_at_once() {
     let (server, host) = serving(&[ONE]);
     host.run(&["check-new"]).succeeds().prints("1\n");
