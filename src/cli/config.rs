@@ -1,5 +1,6 @@
 //! `config`: the global settings as they are in effect, and where each comes from.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -44,29 +45,21 @@ pub(super) fn run(context: &Context<'_>) -> Result<Exit, Error> {
 }
 
 fn rows(context: &Context<'_>) -> Vec<Row> {
-    let none = || "none".to_owned();
+    let config = context.config;
+    let peek = config.compat.peek.as_ref();
+    let window = config.reboot.window.as_ref();
     let mut rows = network_rows(context);
     rows.extend([
-        row(
-            "compat.peek",
-            context.config.compat.peek.as_ref(),
-            true.to_string(),
-            bool::to_string,
-        ),
-        row(
-            "metrics.textfile",
-            context.config.metrics.textfile.as_ref(),
-            none(),
-            |path| path.display().to_string(),
-        ),
+        row("compat.peek", peek, true.to_string(), bool::to_string),
+        file_row("metrics.textfile", config.metrics.textfile.as_ref()),
         row(
             "reboot.window",
-            context.config.reboot.window.as_ref(),
+            window,
             "always".to_owned(),
             ToString::to_string,
         ),
     ]);
-    rows.extend(context.config.bakeries.iter().map(|bakery| Row {
+    rows.extend(config.bakeries.iter().map(|bakery| Row {
         key: format!("bakeries.{}", bakery.value.name),
         value: bakery.value.url.clone(),
         origin: bakery.origin.to_string(),
@@ -78,7 +71,16 @@ fn rows(context: &Context<'_>) -> Vec<Row> {
 fn network_rows(context: &Context<'_>) -> Vec<Row> {
     let network = &context.config.network;
     let (http, retry) = (HttpSettings::default(), RetrySettings::default());
-    let none = || "none".to_owned();
+    let connect = network.connect_timeout.as_ref();
+    let manifest = network.manifest_timeout.as_ref();
+    let stall_rate = network.stall_rate.as_ref();
+    let window = network.stall_window.as_ref();
+    let retries = network.retries.as_ref();
+    let delay = network.retry_delay.as_ref();
+    let deadline = network.retry_deadline.as_ref();
+    let jobs = network::jobs(network, context.settings);
+    let usual_manifest = network::manifest_timeout(network);
+    let rate = |rate: &u64| format!("{rate} B/s");
     let mut rows = vec![
         row(
             "network.proxy",
@@ -86,76 +88,39 @@ fn network_rows(context: &Context<'_>) -> Vec<Row> {
             none(),
             String::clone,
         ),
-        row(
-            "network.ca_file",
-            network.ca_file.as_ref(),
-            none(),
-            |path| path.display().to_string(),
-        ),
-        row(
+        file_row("network.ca_file", network.ca_file.as_ref()),
+        file_row(
             "network.client_certificate",
             network.client_certificate.as_ref(),
-            none(),
-            |path| path.display().to_string(),
         ),
-        row(
-            "network.client_key",
-            network.client_key.as_ref(),
-            none(),
-            |path| path.display().to_string(),
-        ),
+        file_row("network.client_key", network.client_key.as_ref()),
         row(
             "network.limit_rate",
             network.limit_rate.as_ref(),
             none(),
-            |rate| format!("{rate} B/s"),
+            rate,
         ),
-        row(
-            "network.connect_timeout",
-            network.connect_timeout.as_ref(),
-            span(&http.connect_timeout),
-            span,
-        ),
-        row(
-            "network.manifest_timeout",
-            network.manifest_timeout.as_ref(),
-            span(&network::manifest_timeout(network)),
-            span,
-        ),
+        span_row("network.connect_timeout", connect, http.connect_timeout),
+        span_row("network.manifest_timeout", manifest, usual_manifest),
         row(
             "network.stall_rate",
-            network.stall_rate.as_ref(),
-            format!("{} B/s", http.stall_rate),
-            |rate| format!("{rate} B/s"),
+            stall_rate,
+            rate(&http.stall_rate),
+            rate,
         ),
-        row(
-            "network.stall_window",
-            network.stall_window.as_ref(),
-            span(&http.stall_window),
-            span,
-        ),
+        span_row("network.stall_window", window, http.stall_window),
         row(
             "network.retries",
-            network.retries.as_ref(),
+            retries,
             retry.attempts.to_string(),
             u64::to_string,
         ),
-        row(
-            "network.retry_delay",
-            network.retry_delay.as_ref(),
-            span(&retry.first_delay),
-            span,
-        ),
-        row(
-            "network.retry_deadline",
-            network.retry_deadline.as_ref(),
-            span(&retry.deadline),
-            span,
-        ),
+        span_row("network.retry_delay", delay, retry.first_delay),
+        span_row("network.retry_deadline", deadline, retry.deadline),
         row(
             "network.jobs",
             network.jobs.as_ref(),
-            network::jobs(network, context.settings).to_string(),
+            jobs.to_string(),
             u64::to_string,
         ),
     ];
@@ -165,6 +130,20 @@ fn network_rows(context: &Context<'_>) -> Vec<Row> {
         origin: rewrite.origin.to_string(),
     }));
     rows
+}
+
+/// A setting that names a file; none without it.
+fn file_row(key: &str, setting: Option<&Located<PathBuf>>) -> Row {
+    row(key, setting, none(), |path| path.display().to_string())
+}
+
+fn span_row(key: &str, setting: Option<&Located<Duration>>, usual: Duration) -> Row {
+    row(key, setting, span(&usual), span)
+}
+
+/// The value of a setting that has no default.
+fn none() -> String {
+    "none".to_owned()
 }
 
 fn row<T>(
