@@ -1,5 +1,8 @@
 """Small file systems in image files, with the tree of a scenario on them."""
 
+import contextlib
+import ctypes
+import os
 import shutil
 import subprocess
 
@@ -23,12 +26,45 @@ class Mounted:
         subprocess.run(["umount", self.place], check=True)
 
 
-def make(kind, image, tree, place, options=()):
-    """Makes a file system of this kind, with the tree at /root on it; returns its image."""
+class Attached:
+    """A loop device over an image that is written and mounted again and again: a third of the time that mount(8) takes each time."""
+
+    def __init__(self, kind, image, place):
+        self.kind, self.image, self.place = kind, image, place
+        self.libc = ctypes.CDLL(None, use_errno=True)
+
+    def __enter__(self):
+        self.place.mkdir(exist_ok=True)
+        command = ["losetup", "--find", "--show", self.image]
+        self.device = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(["losetup", "--detach", self.device], check=True)
+
+    @contextlib.contextmanager
+    def mounted(self):
+        """The image as it is now, which must have kept its inode."""
+        place = os.fsencode(self.place)
+        self.check(self.libc.mount(os.fsencode(self.device), place, self.kind.encode(), 0, None), "mount")
+        try:
+            yield self.place
+        finally:
+            self.check(self.libc.umount2(place, 0), "unmount")
+
+    def check(self, result, what):
+        if result != 0:
+            raise OSError(ctypes.get_errno(), f"cannot {what} '{self.image}': {os.strerror(ctypes.get_errno())}")
+
+
+def make(kind, image, scenario, place, options=()):
+    """Makes a file system of this kind, with the tree of the scenario, as it is before the call, at /root; returns its image."""
     command, size = KINDS[kind]
     with open(image, "wb") as file:
         file.truncate(size)
     subprocess.run([*command, *options, image], check=True, stdout=subprocess.DEVNULL)
     with Mounted(image, place) as mounted:
-        shutil.copytree(tree, mounted / "root", symlinks=True)
+        scenario.root = mounted / "root"
+        shutil.copytree(scenario.template, scenario.root, symlinks=True)
+        scenario.settle()
     return image

@@ -54,6 +54,8 @@ class Scenario:
     meanwhile, finally_ = (1, 2), (2,)
     # Versions whose files must be there at any time.
     standing = (1,)
+    # Whether the call cannot do without free bytes and inodes.
+    needs_room = True
 
     def __init__(self, work, program, chroot, server):
         self.program, self.chroot, self.server = program, chroot, server
@@ -137,6 +139,10 @@ class Scenario:
     def reset(self):
         shutil.rmtree(self.root)
         shutil.copytree(self.template, self.root, symlinks=True)
+        self.settle()
+
+    def settle(self):
+        """Gives the tree what a copy does not take along."""
 
     def tidy(self):
         """Makes it possible to remove the tree."""
@@ -215,12 +221,16 @@ class Scenario:
 
     def unlike_final(self, passing=()):
         """How the tree differs from that of an undisturbed run, except for what is passed over, or nothing."""
+        return self.unlike(self.final, passing)
+
+    def unlike(self, wanted, passing=()):
+        """The same for any snapshot."""
         found = self.snapshot()
-        names = sorted(name for name in found.keys() | self.final.keys() if not name.startswith(tuple(passing)))
-        differences = [name for name in names if found.get(name) != self.final.get(name)]
+        names = sorted(name for name in found.keys() | wanted.keys() if not name.startswith(tuple(passing)))
+        differences = [name for name in names if found.get(name) != wanted.get(name)]
         if not differences:
             return None
-        return "; ".join(f"{name}: {found.get(name, 'missing')}, not {self.final.get(name, 'missing')}" for name in differences[:4])
+        return "; ".join(f"{name}: {found.get(name, 'missing')}, not {wanted.get(name, 'missing')}" for name in differences[:4])
 
     def judge(self):
         """What is wrong after the interruption, and after the call that follows, or nothing."""
@@ -242,6 +252,11 @@ class Scenario:
 
 def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def is_immutable(path):
+    # The first column is the flags, and the path may hold any letter.
+    return "i" in subprocess.run(["lsattr", "-d", path], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[0]
 
 
 class FirstInstall(Scenario):
@@ -312,6 +327,7 @@ class Vacuum(Scenario):
     """More versions than are kept, and leftovers of others."""
 
     name = "vacuum"
+    needs_room = False
     interrupted = following = ("-m", "2", "vacuum")
     meanwhile, finally_, standing = (3,), (3,), (2, 3)
 
@@ -346,6 +362,7 @@ class Cleanup(Scenario):
     """Nothing defines any more what is installed."""
 
     name = "cleanup"
+    needs_room = False
     interrupted = following = ("cleanup",)
     meanwhile, finally_, standing = (None, 2), (None,), ()
 
@@ -426,11 +443,22 @@ class SealedTree(Tree):
     name = "sealed-tree"
     target = "ReadOnly=yes\n"
 
+    def settle(self):
+        for tree in (self.root / self.directory).glob("app-*"):
+            subprocess.run(["chattr", "+i", tree], check=True)
+
+    def snapshot(self):
+        found = super().snapshot()
+        for tree in (self.root / self.directory).glob("app-*"):
+            found[str(tree.relative_to(self.root))] += " immutable" if is_immutable(tree) else " changeable"
+        return found
+
 
 class TreeVacuum(Tree):
     """Directories go."""
 
     name = "tree-vacuum"
+    needs_room = False
     interrupted = following = ("-m", "1", "vacuum")
     meanwhile, finally_ = (2,), (2,)
 
@@ -439,6 +467,8 @@ class Partitions(Scenario):
     """Full partitions: the oldest version goes, the newest but one stays whatever happens."""
 
     name = "partitions"
+    # The room is there already; what of its own state the program cannot write then, it does without.
+    needs_room = False
     artifacts = ()
     labels, target = ("_empty", "_empty"), ""
     meanwhile, finally_, standing = (2, 3), (3,), (2,)
