@@ -75,7 +75,11 @@ pub(super) fn install(
     let root = executor.root;
     let renamed = verified.is_some();
     let path = match verified {
-        None => step.path.clone(),
+        None => {
+            // A run that was cut off after its rename has left it changeable; its link is not moved yet.
+            protect(executor, step, &step.path)?;
+            step.path.clone()
+        }
         Some(verified) => {
             let pending = verified.path();
             let path = match (step.transfer.target().place, &step.slot) {
@@ -145,10 +149,22 @@ fn rename(
     tree::forget(&directory, from);
     atomic::rename(root, &directory, from, to, durability)?;
     // Only now: what is immutable cannot be renamed.
-    if step.is_read_only() {
-        storage::seal(root, &directory, to)?;
-    }
+    protect(executor, step, &path)?;
     Ok(path)
+}
+
+/// Makes an installed tree unchangeable, if it is to be.
+fn protect(executor: &Executor<'_>, step: &Step<'_>, path: &Path) -> Result<(), SwitchError> {
+    let Executor {
+        root, durability, ..
+    } = *executor;
+    if !matches!(step.transfer.target().place, Place::Trees(..)) || !step.is_read_only() {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let directory = atomic::create_directory(root, parent, durability)?;
+    let name = path.file_name().unwrap_or_default();
+    Ok(storage::seal(root, &directory, name, durability)?)
 }
 
 enum Pointing {

@@ -498,13 +498,24 @@ pub fn create(
     directory.subdirectory(name).map_err(failed)
 }
 
-/// Makes a tree unchangeable: a subvolume read-only, a directory immutable. File systems that have no such mark are left.
+/// Makes a tree unchangeable, and pushes that to the disk: a subvolume read-only, a directory immutable. File systems that
+/// have no such mark are left, and those that are mounted read-only.
 ///
 /// # Errors
 /// Whatever the kernel answers.
-pub fn seal(root: &Root, directory: &Directory, name: &OsStr) -> Result<(), AtomicError> {
-    mark(directory, name, true)
-        .map_err(|error| atomic::failure("protect", root, directory, name, error))
+pub fn seal(
+    root: &Root,
+    directory: &Directory,
+    name: &OsStr,
+    durability: Durability,
+) -> Result<(), AtomicError> {
+    match mark(directory, name, true) {
+        // Also one that has its mark already: whoever set it may have been killed before this.
+        Ok(Some(tree)) => atomic::sync_directory(root, &tree, durability),
+        Ok(None) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+        Err(error) => Err(atomic::failure("protect", root, directory, name, error)),
+    }
 }
 
 /// Makes a tree changeable again, so that it can be renamed and removed.
@@ -513,10 +524,12 @@ pub fn seal(root: &Root, directory: &Directory, name: &OsStr) -> Result<(), Atom
 /// Whatever the kernel answers.
 pub fn unseal(root: &Root, directory: &Directory, name: &OsStr) -> Result<(), AtomicError> {
     mark(directory, name, false)
+        .map(|_| ())
         .map_err(|error| atomic::failure("unprotect", root, directory, name, error))
 }
 
-fn mark(directory: &Directory, name: &OsStr, sealed: bool) -> io::Result<()> {
+/// Sets or clears the mark; the tree, if there is one.
+fn mark(directory: &Directory, name: &OsStr, sealed: bool) -> io::Result<Option<Directory>> {
     let tree = match directory.subdirectory(name) {
         Ok(tree) => tree,
         Err(error)
@@ -525,29 +538,30 @@ fn mark(directory: &Directory, name: &OsStr, sealed: bool) -> io::Result<()> {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
             ) || error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) =>
         {
-            return Ok(());
+            return Ok(None);
         }
         Err(error) => return Err(error),
     };
     if btrfs::set_read_only(&tree, sealed)? {
-        return Ok(());
+        return Ok(Some(tree));
     }
     let flags = match rustix::fs::ioctl_getflags(&tree) {
         Ok(flags) => flags,
-        Err(Errno::NOTTY | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => return Ok(()),
+        Err(Errno::NOTTY | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => return Ok(Some(tree)),
         Err(error) => return Err(error.into()),
     };
     let mut wanted = flags;
     wanted.set(IFlags::IMMUTABLE, sealed);
     if wanted == flags {
-        return Ok(());
+        return Ok(Some(tree));
     }
     match rustix::fs::ioctl_setflags(&tree, wanted) {
         // Only root may; a user's tree is no system's. Some file systems have other flags, not this one.
-        Err(Errno::PERM) if sealed && !rustix::process::geteuid().is_root() => Ok(()),
-        Err(Errno::NOTSUP | Errno::NOTTY) => Ok(()),
-        other => Ok(other?),
+        Err(Errno::PERM) if sealed && !rustix::process::geteuid().is_root() => {}
+        Err(Errno::NOTSUP | Errno::NOTTY) => {}
+        other => other?,
     }
+    Ok(Some(tree))
 }
 
 /// Removes a tree that nothing looks at: an unfinished one, whose name says so.

@@ -262,6 +262,29 @@ fn a_read_only_directory_is_installed_and_can_go_again() {
 }
 
 #[test]
+fn a_directory_that_a_cut_has_left_changeable_is_protected_before_its_link_moves() {
+    let server = Server::new();
+    publish(&server, &["1"]);
+    let host = host(&server, "ReadOnly=yes");
+    host.update();
+    let tree = host.path("srv/target/app-1");
+    let flags = || rustix::fs::ioctl_getflags(fs::File::open(&tree).expect("it opens"));
+    let before = flags();
+    // The state between the rename and the link: only root can make it, and only where there is such a mark.
+    if let Ok(marked) = before {
+        let bare = marked.difference(rustix::fs::IFlags::IMMUTABLE);
+        rustix::fs::ioctl_setflags(fs::File::open(&tree).expect("it opens"), bare).expect("set");
+    }
+    host.remove("srv/target/app");
+    host.update();
+    assert_eq!(host.read("srv/target/app/sub/version"), "1");
+    assert_eq!(flags(), before);
+    // For whoever removes the directory of this test.
+    host.write("etc/sysupdate.d/10-app.transfer", "");
+    host.run(&["cleanup"]).succeeds();
+}
+
+#[test]
 fn trees_without_an_owner_are_cleaned_up() {
     let server = Server::new();
     publish(&server, &["1"]);

@@ -64,7 +64,7 @@ fn a_sealed_tree_can_be_unsealed_and_removed() {
         fs::write(outer.join(path).join("f"), "x").expect("written");
     }
     std::os::unix::fs::symlink("/etc", outer.join("t/a/link")).expect("linked");
-    seal(&place.root, &top, name).expect("sealed");
+    seal(&place.root, &top, name, Durability::Synced).expect("sealed");
     if rustix::process::geteuid().is_root() {
         let flags = rustix::fs::ioctl_getflags(top.subdirectory(name).expect("it opens"));
         if let Ok(flags) = flags
