@@ -14,7 +14,7 @@ use crate::definition::{Component, ComponentName};
 use crate::inventory::files;
 use crate::pattern::{Pattern, Patterns};
 use crate::root::{Directory, Root};
-use crate::storage::atomic::{self, AtomicError};
+use crate::storage::atomic::{self, AtomicError, Durability};
 
 /// What is not owned cannot be found or removed.
 #[derive(Debug, thiserror::Error)]
@@ -174,16 +174,18 @@ impl Search<'_> {
 
 /// Removes a file or a tree, and before it the links that lead to it, where such links lie: none may lead nowhere.
 fn remove(executor: &Executor<'_>, top: &Path, path: &Path) -> Result<(), CleanupError> {
-    let root = executor.root;
+    let Executor {
+        root, durability, ..
+    } = *executor;
     let parent = path.parent().unwrap_or(Path::new("/"));
     for place in LINK_PLACES.iter().map(Path::new).chain([parent]) {
         if let Ok(directory) = root.directory(place) {
-            remove_links(root, &directory, path, 0)?;
+            remove_links(root, &directory, path, 0, durability)?;
         }
     }
     // `CurrentSymlink=` may lie in a directory of its own.
     if let Ok(directory) = root.directory(top) {
-        remove_links(root, &directory, path, LINK_DEPTH)?;
+        remove_links(root, &directory, path, LINK_DEPTH, durability)?;
     }
     let is_tree = root
         .stat(path)
@@ -191,32 +193,38 @@ fn remove(executor: &Executor<'_>, top: &Path, path: &Path) -> Result<(), Cleanu
     if is_tree {
         vacuum::remove_tree(executor, path, parent)?;
     } else {
-        let durability = executor.durability;
         atomic::remove_file_and_empty_parents(root, path, parent, durability)?;
     }
     Ok(())
 }
 
-/// Removes the links in a directory, and so many levels below it, that lead to a path.
+/// Removes the links in a directory, and so many levels below it, that lead to a path, and pushes that to the disk.
 fn remove_links(
     root: &Root,
     directory: &Directory,
     path: &Path,
     depth: usize,
+    durability: Durability,
 ) -> Result<(), AtomicError> {
+    let mut removed = false;
     for entry in directory.entries().unwrap_or_default() {
         let place = directory.path().join(&entry.name);
         match entry.kind {
             FileType::Symlink if root.canonicalize(&place).is_ok_and(|to| to == path) => {
                 atomic::remove(root, directory, &entry.name)?;
+                removed = true;
             }
             FileType::Directory if depth > 0 && place != path => {
                 if let Ok(below) = directory.subdirectory(&entry.name) {
-                    remove_links(root, &below, path, depth - 1)?;
+                    remove_links(root, &below, path, depth - 1, durability)?;
                 }
             }
             _ => {}
         }
+    }
+    if removed {
+        // What goes next lies in another directory, perhaps on another file system; btrfs does not keep the order either.
+        atomic::sync_directory(root, directory, durability)?;
     }
     Ok(())
 }
