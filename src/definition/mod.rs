@@ -457,11 +457,12 @@ pub fn quoted_words(text: &str) -> Option<Vec<String>> {
     words::quoted(text).ok()
 }
 
-/// The names of all settings of a native definition, without their tables.
-#[must_use]
-pub fn native_settings() -> Vec<&'static str> {
-    let keys = keys::SCHEMA.keys();
-    keys.flat_map(|key| key.toml.iter().copied()).collect()
+/// The names of all settings of a definition: in systemd's form, and in the native one without their tables.
+#[cfg(test)]
+pub(crate) fn settings() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    let transfers = keys::SCHEMA.keys().map(|key| (key.ini, key.toml));
+    let components = component::SCHEMA.keys().map(|key| (key.ini, key.toml));
+    transfers.chain(components)
 }
 
 /// Drops what a mere listing of names has to say: reading the component says it again.

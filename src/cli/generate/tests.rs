@@ -1,18 +1,31 @@
+use std::collections::BTreeSet;
+
 use super::*;
-use crate::definition::native_settings;
+use crate::definition::settings;
 
 #[test]
-fn the_settings_page_has_every_setting_of_a_definition() {
+fn the_settings_page_has_every_setting_of_a_definition_and_no_other() {
     let rows = man::setting_rows();
-    for name in native_settings() {
-        // Those of [check] are written in a table of their own.
-        let name = name.rsplit('.').next().unwrap_or(name);
-        let named = rows
-            .iter()
-            .any(|(names, ..)| names.split([',', ' ']).any(|word| word == name));
-        assert!(named, "'{name}' is not in the README's table");
+    // Those of [check] are written in a table of their own.
+    let native = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
+    let known: BTreeSet<&str> = settings()
+        .flat_map(|(_, names)| names)
+        .map(|name| native(name))
+        .collect();
+    let words = rows.iter().flat_map(|(names, ..)| names.split([',', ' ']));
+    let told: BTreeSet<&str> = words
+        .filter(|word| !word.starts_with('[') && !["", "or", "at", "the", "top"].contains(word))
+        .collect();
+    assert_eq!(told, known);
+    let systemd: BTreeSet<&str> = settings().map(|(name, _)| name).collect();
+    for (_, names, _) in &rows {
+        for name in names
+            .split([',', ' '])
+            .filter_map(|word| word.strip_suffix('='))
+        {
+            assert!(systemd.contains(name), "there is no '{name}='");
+        }
     }
-    assert!(rows.len() > 20);
     let page = man::settings();
     assert!(page.contains("X\\-VersionRange=") && page.contains("manifest_timeout"));
 }
