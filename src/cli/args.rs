@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+use super::generate;
+
 /// Keeps versioned artifacts on this host current
 #[derive(Debug, Parser)]
 #[command(
     name = "sysupdate",
     version,
     disable_version_flag = true,
-    help_template = HELP,
+    help_template = generate::help(),
     infer_long_args = true
 )]
 #[expect(
@@ -93,7 +95,8 @@ pub(crate) struct Args {
     /// Seconds to wait for another run (120 if not given), or `infinity`
     #[arg(long, value_name = "SECONDS", overrides_with = "wait")]
     pub(crate) wait: Option<String>,
-    /// Judge images by the os-release file of the next operating system
+    /// Judge images by the os-release file of the next operating system (with `list`, `check-new`, `plan`, `acquire`,
+    /// `gate`)
     #[arg(long, value_name = "FILE", overrides_with = "for_os_release")]
     pub(crate) for_os_release: Option<PathBuf>,
     /// Downloads at a time (8 if not given)
@@ -136,7 +139,7 @@ pub(crate) struct Args {
     /// Print nothing but results and errors
     #[arg(short, long, overrides_with = "quiet")]
     pub(crate) quiet: bool,
-    /// The bakery to look into: its URL, or its name in config.toml (with `search`, `add`, `import`)
+    /// The bakery to look into: its URL, or its name in config.toml (with `search`, `list`, `add`, `import`)
     #[arg(long, value_name = "BAKERY", overrides_with = "from")]
     pub(crate) from: Option<String>,
     /// A unit to restart after each update (with `add`; several times)
@@ -161,61 +164,6 @@ pub(crate) struct Args {
     #[arg(long, short = 'V', value_name = "VERSION", num_args = 0..=1, default_missing_value = "", overrides_with = "version")]
     pub(crate) version: Option<String>,
 }
-
-const HELP: &str = "\
-Usage: sysupdate [OPTION…] [COMMAND] [ARGUMENT]
-
-{about}: fetched, verified, switched to atomically, activated.
-
-Commands:
-  [list [VERSION]]    Show installed and available versions, or one in full
-  check-new           Print the version that `update` would install; exit 1 if none
-  update [VERSION]    Install the newest version, or VERSION, now
-  acquire [VERSION]   Download and verify it only; `update --offline` installs it
-  vacuum              Remove old versions and leftovers
-  cleanup             Remove what was installed and no transfer owns any more
-  pending             Whether a newer OS version is installed than booted
-  reboot              Reboot if so
-  components          Show the list of components
-  features [ID]       Show the optional features, or one in full
-  enable-component NAME…, disable-component NAME…
-  enable-feature ID…, disable-feature ID…
-
-What happens, and what happened:
-  plan [VERSION]      Show what `update` would do, and why not otherwise
-  apply FILE          Carry out a plan saved by `plan --json=short`, or refuse
-  status              Show what is installed, linked, merged, held and bad
-  history             Show what happened to the components
-  config              Show the global settings and where each comes from
-  doctor              Look for what is wrong, or about to be
-
-The operator's word:
-  rollback [VERSION]  Go back to the previous version, or VERSION, at once
-  hold                Install nothing newer until `unhold`
-  unhold              Let newer versions come, and forget which were bad
-  activate            Let what waits for the next boot take effect now
-
-The bakery:
-  search [WORD]       Show what a bakery offers for this machine
-  add NAME[@RANGE]    Define an extension of it and install its newest version
-  remove NAME…        Take extensions away, with their definitions and images
-  import              Define what was set up by hand for systemd-sysupdate
-
-At boots and before them:
-  gate                Acquire what the next OS needs (--for-os-release=); fail
-                      while something is missing
-  select              Early: link the installed versions that fit this OS
-  settle              Late: end the trial that a boot or a crash left open
-
-  generate man|bash|zsh|fish  Print a man page or a completion for a shell
-
-Options:
-{options}
-
-Definitions are read from /etc, /run, /usr/local/lib and /usr/lib:
-  sysupdate/transfer.d/NAME.toml   one component in one file
-  sysupdate.d/*.transfer           systemd's form, for the default component
-  sysupdate.NAME.d/*.transfer      systemd's form, for component NAME";
 
 /// A path, which may be empty: that takes an earlier one back.
 fn path() -> impl TypedValueParser<Value = PathBuf> {

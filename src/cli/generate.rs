@@ -1,13 +1,16 @@
-//! `generate`: man pages and shell completions, from what the command line and the definitions know of themselves.
+//! `generate`: man pages and shell completions, from what the command line and the definitions know of themselves; and
+//! the help, which is made of the same.
 
 mod man;
 mod shells;
+
+use std::fmt::Write as _;
 
 use clap::CommandFactory as _;
 
 use super::args::Args;
 use super::output::{self};
-use super::verb::{ARGUMENTS, Completion};
+use super::verb::{ARGUMENTS, Completion, GROUPS};
 use super::{Context, Exit, UsageError};
 use crate::error::Error;
 use crate::event::Silent;
@@ -58,6 +61,29 @@ pub(super) fn run(context: &Context<'_>, product: Product) -> Result<Exit, Error
     };
     output::print(&text).map_err(Error::Output)?;
     Ok(Exit::Success)
+}
+
+/// The template of `--help`: the verbs by their groups, and what surrounds them.
+pub(super) fn help() -> String {
+    let mut help = "Usage: sysupdate [OPTION…] [COMMAND] [ARGUMENT]\n\n\
+                    {about}:\nfetched, verified, switched to atomically, activated.\n"
+        .to_owned();
+    for (name, arguments, _, meaning) in ARGUMENTS {
+        if let Some((heading, _)) = GROUPS.iter().find(|(_, first)| *first == name) {
+            let _ = write!(help, "\n{heading}:\n");
+        }
+        let call = format!("{name} {arguments}").replace("...", "…");
+        // Writing to a string cannot fail.
+        let _ = writeln!(help, "  {call:<27} {meaning}");
+    }
+    help.push_str(
+        "\nOptions:\n{options}\n\n\
+         Definitions are read from /etc, /run, /usr/local/lib and /usr/lib:\n  \
+         sysupdate/transfer.d/NAME.toml   one component in one file\n  \
+         sysupdate.d/*.transfer           systemd's form, for the default component\n  \
+         sysupdate.NAME.d/*.transfer      systemd's form, for component NAME",
+    );
+    help
 }
 
 /// An option of the command line.

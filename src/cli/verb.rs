@@ -98,13 +98,13 @@ pub(super) enum Completion {
     Files,
 }
 
-/// Every verb: its arguments, what completes them, and what it does, in a line.
+/// Every verb: its arguments, what completes them, and what it does, in a line; in the order of [`GROUPS`].
 pub(super) const ARGUMENTS: [(&str, &str, Completion, &str); 32] = [
     (
         "list",
         "[VERSION]",
         Completion::Versions,
-        "Show installed and available versions, or one in full",
+        "Show installed and available versions, or one in full (the default)",
     ),
     (
         "check-new",
@@ -150,6 +150,18 @@ pub(super) const ARGUMENTS: [(&str, &str, Completion, &str); 32] = [
     ),
     ("components", "", Completion::Nothing, "Show the components"),
     (
+        "enable-component",
+        "NAME...",
+        Completion::Components,
+        "Switch components on",
+    ),
+    (
+        "disable-component",
+        "NAME...",
+        Completion::Components,
+        "Switch components off",
+    ),
+    (
         "features",
         "[ID]",
         Completion::Features,
@@ -168,22 +180,40 @@ pub(super) const ARGUMENTS: [(&str, &str, Completion, &str); 32] = [
         "Switch features off",
     ),
     (
-        "enable-component",
-        "NAME...",
-        Completion::Components,
-        "Switch components on",
+        "plan",
+        "[VERSION]",
+        Completion::Versions,
+        "Show what `update` would do, and why not otherwise",
     ),
     (
-        "disable-component",
-        "NAME...",
-        Completion::Components,
-        "Switch components off",
+        "apply",
+        "FILE",
+        Completion::Files,
+        "Carry out a plan saved by `plan --json=short`, or refuse",
     ),
     (
         "status",
         "",
         Completion::Nothing,
         "Show what is installed, linked, merged, held and bad",
+    ),
+    (
+        "history",
+        "",
+        Completion::Nothing,
+        "Show what happened to the components",
+    ),
+    (
+        "config",
+        "",
+        Completion::Nothing,
+        "Show the global settings and where each comes from",
+    ),
+    (
+        "doctor",
+        "",
+        Completion::Nothing,
+        "Look for what is wrong, or about to be; --fix repairs what is safe",
     ),
     (
         "rollback",
@@ -210,54 +240,6 @@ pub(super) const ARGUMENTS: [(&str, &str, Completion, &str); 32] = [
         "Let what waits for the next boot take effect now",
     ),
     (
-        "settle",
-        "",
-        Completion::Nothing,
-        "Late at a boot: end the trial that it or a crash left open",
-    ),
-    (
-        "history",
-        "",
-        Completion::Nothing,
-        "Show what happened to the components",
-    ),
-    (
-        "plan",
-        "[VERSION]",
-        Completion::Versions,
-        "Show what `update` would do, and why not otherwise",
-    ),
-    (
-        "apply",
-        "FILE",
-        Completion::Files,
-        "Carry out a plan saved by `plan --json=short`, or refuse",
-    ),
-    (
-        "gate",
-        "",
-        Completion::Nothing,
-        "Acquire what the next OS needs; fail while something is missing",
-    ),
-    (
-        "select",
-        "",
-        Completion::Nothing,
-        "Early at a boot: link the installed versions that fit this OS",
-    ),
-    (
-        "config",
-        "",
-        Completion::Nothing,
-        "Show the global settings and where each comes from",
-    ),
-    (
-        "doctor",
-        "",
-        Completion::Nothing,
-        "Look for what is wrong, or about to be; --fix repairs what is safe",
-    ),
-    (
         "search",
         "[WORD]",
         Completion::Nothing,
@@ -279,7 +261,25 @@ pub(super) const ARGUMENTS: [(&str, &str, Completion, &str); 32] = [
         "import",
         "",
         Completion::Nothing,
-        "Define what was set up by hand for systemd-sysupdate; nothing is downloaded",
+        "Define what was set up by hand for systemd-sysupdate",
+    ),
+    (
+        "gate",
+        "",
+        Completion::Nothing,
+        "Acquire what the next OS needs; fail while something is missing",
+    ),
+    (
+        "select",
+        "",
+        Completion::Nothing,
+        "Early at a boot: link the installed versions that fit this OS",
+    ),
+    (
+        "settle",
+        "",
+        Completion::Nothing,
+        "Late at a boot: end the trial that it or a crash left open",
     ),
     (
         "generate",
@@ -287,6 +287,16 @@ pub(super) const ARGUMENTS: [(&str, &str, Completion, &str); 32] = [
         Completion::Nothing,
         "Print a man page or a completion for a shell",
     ),
+];
+
+/// What the verbs are listed under, and the first of each.
+pub(super) const GROUPS: [(&str, &str); 6] = [
+    ("Commands", "list"),
+    ("What happens, and what happened", "plan"),
+    ("The operator's word", "rollback"),
+    ("The bakery", "search"),
+    ("At boots and before them", "gate"),
+    ("For the manual and the shell", "generate"),
 ];
 
 impl Verb {

@@ -191,7 +191,7 @@ fn help_and_version_are_printed_and_nothing_else_is_done() {
             .lines()
             .filter_map(|line| line.strip_prefix("  "))
             .filter(|line| !line.starts_with([' ', '-']))
-            .filter_map(|line| line.trim_start_matches('[').split(' ').next())
+            .filter_map(|line| line.split(' ').next())
             .take_while(|word| !word.contains('/'))
             .collect();
         assert_eq!(
@@ -206,9 +206,11 @@ fn help_and_version_are_printed_and_nothing_else_is_done() {
                 "pending",
                 "reboot",
                 "components",
-                "features",
                 "enable-component",
+                "disable-component",
+                "features",
                 "enable-feature",
+                "disable-feature",
                 "plan",
                 "apply",
                 "status",

@@ -53,6 +53,32 @@ fn the_command_page_has_every_verb_and_option() {
 }
 
 #[test]
+fn the_help_has_every_verb_under_its_heading_and_fits_a_terminal() {
+    let help = Args::command().render_help().to_string();
+    let mut rest = help.as_str();
+    for (name, _, _, meaning) in ARGUMENTS {
+        for (heading, first) in GROUPS {
+            if first == name {
+                rest = rest
+                    .split_once(&format!("\n{heading}:\n"))
+                    .expect(heading)
+                    .1;
+            }
+        }
+        let (line, after) = rest.split_once('\n').expect(name);
+        assert!(
+            line.starts_with(&format!("  {name} ")) && line.ends_with(&format!("  {meaning}")),
+            "{line}"
+        );
+        rest = after;
+    }
+    assert!(
+        help.lines().all(|line| line.chars().count() <= 100),
+        "{help}"
+    );
+}
+
+#[test]
 fn completions_know_every_verb_and_option() {
     let options = options();
     for script in [
