@@ -10,7 +10,6 @@ use std::time::Duration;
 use ::toml::de::DeValue;
 
 use super::error::DefinitionError;
-use super::nearest::nearest;
 use super::search::{self, DIRECTORIES, Kind, Search};
 use super::toml::{Entry, Text, entries};
 use super::transfer::{Located, Origin};
@@ -146,7 +145,7 @@ impl Config {
             let known = KEYS.iter().filter(|key| key.table == table.name);
             if known.clone().next().is_none() {
                 let tables = KEYS.iter().map(|key| key.table).chain([BAKERIES]);
-                return Err(unknown(&text, &table, "the top level", tables));
+                return Err(text.unknown(&table, "at the top level", home(table.name), tables));
             }
             let DeValue::Table(inner) = table.value else {
                 let message = format!("'{}' must be a table", table.name);
@@ -155,7 +154,8 @@ impl Config {
             for entry in entries(inner) {
                 let Some(key) = known.clone().find(|key| key.name == entry.name) else {
                     let names = known.clone().map(|key| key.name);
-                    return Err(unknown(&text, &entry, &format!("[{}]", table.name), names));
+                    let place = format!("in [{}]", table.name);
+                    return Err(text.unknown(&entry, &place, home(entry.name), names));
                 };
                 let setting = Setting {
                     text: &text,
@@ -413,24 +413,10 @@ impl Setting<'_> {
     }
 }
 
-fn unknown(
-    text: &Text<'_>,
-    entry: &Entry<'_>,
-    place: &str,
-    names: impl IntoIterator<Item = &'static str>,
-) -> DefinitionError {
-    // The right name in the wrong table is the commoner mistake.
-    let meant = match KEYS.iter().find(|key| key.name == entry.name) {
-        Some(key) => format!(", it belongs in [{}]", key.table),
-        None => nearest(entry.name, names)
-            .map(|name| format!(", did you mean '{name}'?"))
-            .unwrap_or_default(),
-    };
-    let name = entry.name.escape_debug();
-    text.refuse(
-        entry.span.start,
-        format!("unknown key '{name}' in {place}{meant}"),
-    )
+/// The table that a key of this name belongs in.
+fn home(name: &str) -> Option<&'static str> {
+    let key = KEYS.iter().find(|key| key.name == name)?;
+    Some(key.table)
 }
 
 #[cfg(test)]
@@ -520,11 +506,11 @@ own = "https://images.internal/sysext"
         for (text, refusal) in [
             (
                 "[netwrok]",
-                ":1:2: unknown key 'netwrok' in the top level, did you mean 'network'?\n  [netwrok]",
+                ":1:2: unknown key 'netwrok' at the top level, did you mean 'network'?\n  [netwrok]",
             ),
             (
                 "jobs = 1",
-                ":1:1: unknown key 'jobs' in the top level, it belongs in [network]\n  jobs = 1",
+                ":1:1: unknown key 'jobs' at the top level, it belongs in [network]\n  jobs = 1",
             ),
             (
                 "network = 1",

@@ -98,7 +98,12 @@ impl File<'_> {
                 .find(|key| key.toml.contains(&wanted.as_str()))
             else {
                 let names = known.flat_map(|key| key.toml).filter_map(name);
-                return Err(text.unknown(&entry, &format!("[{table}]"), names));
+                return Err(text.unknown(
+                    &entry,
+                    &format!("in [{table}]"),
+                    home(entry.name),
+                    names,
+                ));
             };
             self.assign(text, key, &entry, draft)?;
         }
@@ -118,7 +123,7 @@ impl File<'_> {
                 .flat_map(|key| key.toml)
                 .copied()
                 .chain(TABLES.iter().map(|(name, _)| *name));
-            return Err(text.unknown(entry, "the top level", names));
+            return Err(text.unknown(entry, "at the top level", home(entry.name), names));
         };
         if key.kind == Kind::List
             && let Some(reset) = key.reset
@@ -474,14 +479,15 @@ impl<'a> Text<'a> {
         self.refuse(kind.unwrap_or(indented), message)
     }
 
-    fn unknown<'n>(
+    pub(super) fn unknown<'n>(
         &self,
         entry: &Entry<'_>,
         place: &str,
+        home: Option<&str>,
         names: impl IntoIterator<Item = &'n str>,
     ) -> DefinitionError {
         // The right name in the wrong table is the commoner mistake.
-        let meant = match home(entry.name) {
+        let meant = match home {
             Some(table) => format!(", it belongs in [{table}]"),
             None => nearest(entry.name, names)
                 .map(|name| format!(", did you mean '{name}'?"))
@@ -489,10 +495,7 @@ impl<'a> Text<'a> {
         };
         self.refuse(
             entry.span.start,
-            format!(
-                "unknown key '{}' in {place}{meant}",
-                entry.name.escape_debug()
-            ),
+            format!("unknown key '{}' {place}{meant}", entry.name.escape_debug()),
         )
     }
 }

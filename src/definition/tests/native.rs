@@ -256,7 +256,7 @@ const REFUSALS: &[(&str, &str)] = &[
     ),
     (
         "[tranfer]",
-        ":3:2: unknown key 'tranfer' in the top level, did you mean 'transfer'?\n  [tranfer]",
+        ":3:2: unknown key 'tranfer' at the top level, did you mean 'transfer'?\n  [tranfer]",
     ),
     (
         "[transfer]\nfeatures = []",
