@@ -75,14 +75,6 @@ pub enum TreeError {
     TooLarge(u64),
 }
 
-impl TreeError {
-    /// Whether it is for want of room.
-    #[must_use]
-    pub fn is_for_want_of_room(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
-    }
-}
-
 /// A tree that is being written.
 pub struct TreeWriter {
     top: Directory,

@@ -199,14 +199,6 @@ impl Conductor<'_> {
         Ok(record)
     }
 
-    /// Forgets the trial, as long as nothing of it has moved.
-    ///
-    /// # Errors
-    /// When the record cannot be removed.
-    pub fn abandon(&self) -> Result<(), TrialError> {
-        Ok(record::clear(self.root)?)
-    }
-
     /// Takes one member's moves back, after a switch that failed in the middle.
     ///
     /// # Errors
