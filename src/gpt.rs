@@ -132,15 +132,15 @@ pub struct Table {
 pub struct Partition {
     /// Its number, from 1.
     pub number: u32,
-    /// Its type.
+    /// The UUID of its type.
     pub kind: Uuid,
     /// Its own UUID.
     pub uuid: Uuid,
-    /// Its first sector.
+    /// Its first sector, counted from the beginning of the disk.
     pub first: u64,
-    /// Its last sector.
+    /// Its last sector, which belongs to it.
     pub last: u64,
-    /// Its attribute bits.
+    /// Its attribute bits: [`READ_ONLY`] and the like (UEFI specification, section 5.3.3).
     pub flags: u64,
     /// Its label; `None` when that is no UTF-16.
     pub label: Option<String>,

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Two loops close that line. Listing a remote source itself fetches and verifies its manifest, so [`inventory`] sits
-//! above [`fetch`] and [`verify`]. And installation is two passes over *all* transfers of a component: acquire
+//! above [`fetch`] and [`verify`]. And installation is two passes over *all* transfers of a run: acquire
 //! everything, then switch everything; what stands between them on disk is recognised and continued by the next run.
 //! A switch that takes effect on the running system is a [`trial`], on record before the first link moves: it ends with
 //! the new version healthy, or with the old one back.
@@ -39,8 +39,8 @@
 //! ```
 //!
 //! `fetch` is the only module that knows of an asynchronous runtime besides `activate` (D-Bus): both show blocking
-//! calls to the rest. Side-by-side downloads are threads, each reading a body, hashing, unpacking and writing it, while
-//! the network runs in one thread of its own behind a shallow channel.
+//! calls to the rest. Side-by-side downloads are threads, each reading a body, hashing and unpacking it, with a second
+//! one that writes what comes of it; the network runs in one thread of its own. Shallow channels lie in between.
 
 #![cfg_attr(
     test,

@@ -94,7 +94,7 @@ impl<'a> Request<'a> {
 /// A run of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
-    /// The first byte wanted.
+    /// The first byte wanted, counted from 0.
     pub start: u64,
     /// The byte after the last one wanted; `None` means all that follow.
     pub end: Option<u64>,
@@ -103,7 +103,7 @@ pub struct Range {
 /// Where the bytes of a part lie in the whole (RFC 9110 section 14.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// The first byte.
+    /// The first byte, counted from 0.
     pub start: u64,
     /// The byte after the last one.
     pub end: u64,

@@ -150,7 +150,7 @@ impl Shortage {
         self.free.saturating_add(gained) >= self.needed.saturating_add(RESERVE)
     }
 
-    /// The refusal.
+    /// The refusal, with what is needed and what is free.
     #[must_use]
     pub fn into_error(self) -> SpaceError {
         SpaceError::Short {

@@ -138,7 +138,7 @@ impl Disk {
         self.sector
     }
 
-    /// Its bytes.
+    /// The open device or image, whose bytes lie where those of the disk do.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
