@@ -325,6 +325,19 @@ fn the_sources_keep_to_the_picture() {
 }
 
 #[test]
+fn no_source_is_too_long() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for top in ["src", "tests", "examples", "fuzz/src"] {
+        files(&project.join(top), &mut found);
+    }
+    for path in found {
+        let lines = fs::read_to_string(&path).expect("readable").lines().count();
+        assert!(lines <= LINES, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
 fn the_picture_has_every_module_and_no_other() {
     let picture = picture();
     let text = include_str!("../../src/lib.rs");
