@@ -323,6 +323,9 @@ pub(super) fn failure(
 }
 
 /// Removes what `name` holds, and it; deeper directories first, without recursion.
+///
+/// Each level that is gone through holds an open directory, of which a process has few: what is deeper is moved up to
+/// the top of the tree first.
 fn remove_entries(directory: &Directory, name: &OsStr) -> io::Result<()> {
     let top = match directory.subdirectory(name) {
         Ok(top) => top,
@@ -332,29 +335,58 @@ fn remove_entries(directory: &Directory, name: &OsStr) -> io::Result<()> {
         }
         Err(error) => return Err(error),
     };
-    let entries = top.entries()?.into_iter();
-    let mut path = vec![(name.to_owned(), top, entries)];
-    while let Some((_, deepest, entries)) = path.last_mut() {
+    let mut left = vec![(name.to_owned(), top.entries()?.into_iter())];
+    let mut opened = vec![top];
+    let mut moved: u64 = 0;
+    while let (Some((_, entries)), Some(deepest)) = (left.last_mut(), opened.last()) {
         let below = entries.by_ref().find_map(|entry| {
             if entry.kind == FileType::Directory {
                 return Some(Ok(entry.name));
             }
-            let removed = rustix::fs::unlinkat(&*deepest, &entry.name, AtFlags::empty());
+            let removed = rustix::fs::unlinkat(deepest, &entry.name, AtFlags::empty());
             removed.err().map(Err)
         });
         if let Some(name) = below {
             let name = name?;
-            let opened = deepest.subdirectory(&name)?;
-            let entries = opened.entries()?.into_iter();
-            path.push((name, opened, entries));
+            if opened.len() == OPENED {
+                moved = lift(deepest, &name, &opened[0], moved)?;
+                continue;
+            }
+            let below = deepest.subdirectory(&name)?;
+            left.push((name, below.entries()?.into_iter()));
+            opened.push(below);
             continue;
         }
-        let Some((name, ..)) = path.pop() else { break };
-        let above = path.last().map_or(directory, |(_, above, _)| above);
+        if let ([only], true) = (&opened[..], moved > 0) {
+            // What was moved up, and all that is found to be too deep there.
+            moved = 0;
+            left[0].1 = only.entries()?.into_iter();
+            continue;
+        }
+        let Some((name, _)) = left.pop() else { break };
+        opened.pop();
+        let above = opened.last().unwrap_or(directory);
         rustix::fs::unlinkat(above, &name, AtFlags::REMOVEDIR)?;
     }
     Ok(())
 }
+
+/// Moves a directory to the top of a tree, under a name that nothing has there; `tried` names were.
+fn lift(from: &Directory, name: &OsStr, top: &Directory, mut tried: u64) -> io::Result<u64> {
+    loop {
+        tried += 1;
+        let free = format!("{TEMPORARY_PREFIX}{tried}");
+        match rustix::fs::renameat(from, name, top, &free) {
+            // An empty directory by that name is replaced: it would have to go as well.
+            Ok(()) => return Ok(tried),
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// So many levels of a tree are held open while it is removed. A process has 1024 open files where nobody says otherwise.
+const OPENED: usize = 64;
 
 /// Removes the file `inner`, then those of its parents below `stop` that have become empty.
 ///
@@ -508,6 +540,42 @@ mod tests {
         .expect_err("refused");
         assert!(refused.to_string().contains("taken"), "{refused}");
         assert!(!outer.path().join(".#sysupdate.new.taken").exists());
+    }
+
+    #[test]
+    fn a_tree_is_removed_however_deep_it_is() {
+        let (outer, root) = root();
+        let directory = root.directory(Path::new("/")).expect("opens");
+        let mode = Mode::from_raw_mode(0o700);
+        // Twice as deep as there are open files for a process by default, and what is lifted meets names of its own.
+        for branch in ["a", "b"] {
+            let mut deepest = directory.subdirectory(OsStr::new(".")).expect("opens");
+            for level in 0..2048 {
+                let name = if level == 0 { "tree" } else { branch };
+                let _ = rustix::fs::mkdirat(&deepest, name, mode);
+                deepest = deepest.subdirectory(OsStr::new(name)).expect("opens");
+                if level == 0 {
+                    for taken in [".#sysupdate.new.1", ".#sysupdate.new.3"] {
+                        let _ = rustix::fs::mkdirat(&deepest, taken, mode);
+                    }
+                    std::fs::write(outer.path().join("tree/.#sysupdate.new.2"), "")
+                        .expect("written");
+                    std::fs::write(outer.path().join("tree/.#sysupdate.new.1/f"), "")
+                        .expect("written");
+                }
+            }
+            let flags = OFlags::WRONLY | OFlags::CREATE;
+            deepest.open(OsStr::new("f"), flags, mode).expect("created");
+        }
+        let opened = || {
+            std::fs::read_dir("/proc/self/fd")
+                .expect("readable")
+                .count()
+        };
+        let before = opened();
+        remove_unseen_tree(&root, &directory, OsStr::new("tree")).expect("removed");
+        assert!(!outer.path().join("tree").exists());
+        assert!(opened() < before + 512, "nothing stays open");
     }
 
     #[test]
