@@ -68,11 +68,17 @@ pub enum TreeError {
         source: io::Error,
     },
     /// A name that is none of something in the tree.
-    #[error("Invalid path name in entry, refusing. ('{}')", .0.display())]
+    #[error("Invalid path name in entry, refusing. ('{}')", shortened(.0))]
     Path(PathBuf),
     /// More comes than may be written.
     #[error("more than {0} bytes would be written")]
     TooLarge(u64),
+    /// It is deeper than anybody builds trees.
+    #[error("'{}' is nested too deeply", shortened(.0))]
+    Depth(PathBuf),
+    /// There are more directories, or they carry more attributes, than can be kept in mind.
+    #[error("the directories and their attributes are more than {HELD} bytes")]
+    Directories,
 }
 
 /// A tree that is being written.
@@ -83,6 +89,8 @@ pub struct TreeWriter {
     privilege: Privilege,
     /// What directories get at the end.
     directories: Vec<(PathBuf, Attributes)>,
+    /// So many bytes those take.
+    held: usize,
     /// The directory that was written to last.
     last: Option<(PathBuf, Directory)>,
     written: u64,
@@ -98,6 +106,12 @@ enum Privilege {
 
 /// So many bytes each inode counts for, whatever is in it: their names and themselves take room as well.
 const INODE: u64 = 512;
+
+/// Deeper trees are refused: no path of the kernel's leads to what is in them, and nobody could clean up behind them.
+pub const DEPTH: usize = 256;
+
+/// The directories of a tree take no more memory, in bytes: some million of the usual ones.
+const HELD: usize = 256 << 20;
 
 /// The mode of a top directory that nothing says another for.
 const TOP_MODE: u32 = 0o755;
@@ -116,6 +130,7 @@ impl TreeWriter {
             top,
             privilege,
             directories: Vec::new(),
+            held: 0,
             last: None,
             written: 0,
             limit,
@@ -153,8 +168,7 @@ impl TreeWriter {
     pub fn directory(&mut self, path: &Path, attributes: Attributes) -> Result<(), TreeError> {
         self.count(INODE)?;
         if path.as_os_str().is_empty() {
-            self.directories.push((PathBuf::new(), attributes));
-            return Ok(());
+            return self.hold(path, attributes);
         }
         let name = name_of(path)?.to_owned();
         let made = {
@@ -165,6 +179,17 @@ impl TreeWriter {
             }
         };
         made.map_err(|error| self.failed("create directory", path, error))?;
+        self.hold(path, attributes)
+    }
+
+    /// Keeps in mind what a directory gets at the end.
+    fn hold(&mut self, path: &Path, attributes: Attributes) -> Result<(), TreeError> {
+        let xattrs = attributes.xattrs.iter();
+        let carried: usize = xattrs.map(|(name, value)| name.len() + value.len()).sum();
+        self.held += size_of::<(PathBuf, Attributes)>() + path.as_os_str().len() + carried;
+        if self.held > HELD {
+            return Err(TreeError::Directories);
+        }
         self.directories.push((path.to_path_buf(), attributes));
         Ok(())
     }
@@ -182,10 +207,9 @@ impl TreeWriter {
         self.count(INODE)?;
         let name = name_of(path)?.to_owned();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let opened = self.replacing(path, |parent| {
+        let file = self.replacing("create", path, |parent| {
             parent.open(&name, flags, Mode::from_raw_mode(0o600))
-        });
-        let file = opened.map_err(|error| self.failed("create", path, error))?;
+        })?;
         fill(self, &file)?;
         self.dress(&file, attributes)
             .map_err(|error| self.failed("set the attributes of", path, error))?;
@@ -204,10 +228,9 @@ impl TreeWriter {
     ) -> Result<(), TreeError> {
         self.count(INODE)?;
         let name = name_of(path)?.to_owned();
-        let made = self.replacing(path, |parent| {
+        self.replacing("create symlink", path, |parent| {
             rustix::fs::symlinkat(text, parent, &name).map_err(io::Error::from)
-        });
-        made.map_err(|error| self.failed("create symlink", path, error))?;
+        })?;
         self.dress_named(path, attributes, None)
     }
 
@@ -229,11 +252,10 @@ impl TreeWriter {
             Node::Pipe => (FileType::Fifo, 0),
             Node::Socket => (FileType::Socket, 0),
         };
-        let made = self.replacing(path, |parent| {
+        self.replacing("create node", path, |parent| {
             rustix::fs::mknodat(parent, &name, kind, Mode::from_raw_mode(0o600), device)
                 .map_err(io::Error::from)
-        });
-        made.map_err(|error| self.failed("create node", path, error))?;
+        })?;
         self.dress_named(path, attributes, Some(attributes.mode))
     }
 
@@ -250,11 +272,10 @@ impl TreeWriter {
         if path == to {
             return Err(self.failed("link", path, io::Error::from(io::ErrorKind::InvalidInput)));
         }
-        let made = self.replacing(path, |parent| {
+        self.replacing("link", path, |parent| {
             rustix::fs::linkat(&place, &other, parent, &name, AtFlags::empty())
                 .map_err(io::Error::from)
-        });
-        made.map_err(|error| self.failed("link", path, error))
+        })
     }
 
     /// Gives all directories their attributes. `mode` is what the top gets whatever came before.
@@ -291,21 +312,20 @@ impl TreeWriter {
     /// Does something in the directory above `path`, once more after what is in the way (no directory) has been removed.
     fn replacing<T>(
         &mut self,
+        operation: &'static str,
         path: &Path,
         act: impl Fn(&Directory) -> io::Result<T>,
-    ) -> io::Result<T> {
-        let parent = self.parent(path).map_err(io::Error::other)?;
-        match act(parent) {
+    ) -> Result<T, TreeError> {
+        let name = name_of(path)?;
+        let parent = self.parent(path)?;
+        let done = match act(parent) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                rustix::fs::unlinkat(
-                    parent,
-                    name_of(path).map_err(io::Error::other)?,
-                    AtFlags::empty(),
-                )?;
-                act(parent)
+                let removed = rustix::fs::unlinkat(parent, name, AtFlags::empty());
+                removed.map_err(io::Error::from).and_then(|()| act(parent))
             }
             other => other,
-        }
+        };
+        done.map_err(|error| self.failed(operation, path, error))
     }
 
     /// The directory above `path`; those that are missing are made.
@@ -316,8 +336,14 @@ impl TreeWriter {
         }
         let known = matches!(&self.last, Some((known, _)) if known == above);
         if !known {
-            let opened = self.walk(above, true)?;
-            self.last = Some((above.to_path_buf(), opened));
+            if above.components().count() > DEPTH {
+                return Err(TreeError::Depth(path.to_path_buf()));
+            }
+            // What nothing names takes room as well.
+            let mut made = 0;
+            let opened = self.walk(above, Some(&mut made));
+            self.count(made * INODE)?;
+            self.last = Some((above.to_path_buf(), opened?));
         }
         match &self.last {
             Some((_, opened)) => Ok(opened),
@@ -327,10 +353,11 @@ impl TreeWriter {
 
     /// A directory of the tree.
     fn existing(&self, path: &Path) -> Result<Directory, TreeError> {
-        self.walk(path, false)
+        self.walk(path, None)
     }
 
-    fn walk(&self, path: &Path, creates: bool) -> Result<Directory, TreeError> {
+    /// A directory of the tree; what is missing is made, and counted, if that is wanted.
+    fn walk(&self, path: &Path, mut made: Option<&mut u64>) -> Result<Directory, TreeError> {
         let mut opened = self
             .top
             .subdirectory(OsStr::new("."))
@@ -340,7 +367,10 @@ impl TreeWriter {
                 return Err(TreeError::Path(path.to_path_buf()));
             };
             opened = match opened.subdirectory(name) {
-                Err(error) if creates && error.kind() == io::ErrorKind::NotFound => {
+                Err(error) if made.is_some() && error.kind() == io::ErrorKind::NotFound => {
+                    if let Some(made) = &mut made {
+                        **made += 1;
+                    }
                     rustix::fs::mkdirat(&opened, name, Mode::from_raw_mode(0o700))
                         .map_err(io::Error::from)
                         .and_then(|()| opened.subdirectory(name))
@@ -449,6 +479,11 @@ const NEEDED: [&str; 3] = [
     "system.posix_acl_access",
     "system.posix_acl_default",
 ];
+
+/// A path that may be longer than anybody wants to read.
+fn shortened(path: &Path) -> String {
+    path.display().to_string().chars().take(128).collect()
+}
 
 fn name_of(path: &Path) -> Result<&OsStr, TreeError> {
     path.file_name()

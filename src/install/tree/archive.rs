@@ -48,6 +48,10 @@ pub enum ArchiveError {
 const BLOCK: usize = 512;
 /// The longest name, and the largest set of records, in bytes.
 const RECORDS_LIMIT: u64 = 1 << 20;
+/// All that several headers say together of one member, in memory, in bytes.
+const OWN_LIMIT: usize = 8 << 20;
+/// The same of all members. Little is, as each has a copy of it: `git archive` notes a commit there.
+const GLOBAL_LIMIT: usize = 64 << 10;
 /// Bytes are moved in pieces of this size.
 const PIECE: usize = 256 << 10;
 /// Pieces of this size that hold only zeros are left as holes.
@@ -122,12 +126,12 @@ impl Archive<'_> {
         match kind {
             EntryType::XGlobalHeader => {
                 let records = self.records(header)?;
-                self.global.extend(records);
+                self.global.extend(records, GLOBAL_LIMIT)?;
                 return Ok(());
             }
             EntryType::XHeader => {
                 let records = self.records(header)?;
-                self.own.extend(records);
+                self.own.extend(records, OWN_LIMIT)?;
                 return Ok(());
             }
             EntryType::GNULongName | EntryType::GNULongLink => {

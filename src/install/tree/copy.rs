@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::fetch::Cancel;
 use crate::root::Directory;
-use crate::storage::tree::{Attributes, Node, TreeError, TreeWriter};
+use crate::storage::tree::{Attributes, DEPTH, Node, TreeError, TreeWriter};
 
 /// A directory that cannot be copied.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +37,6 @@ pub enum CopyError {
     Cancelled,
 }
 
-/// Deeper trees are refused: every level holds an open directory.
-const DEPTH: usize = 256;
 /// Lists of attributes, and attributes, are shorter (xattr(7)).
 const ATTRIBUTE_LIMIT: usize = 64 << 10;
 

@@ -91,3 +91,39 @@ fn what_is_counted_ends_at_the_limit() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn directories_that_nothing_names_take_room_and_end_somewhere() {
+    let place = Place::new();
+    let top = create(&place.root, &place.top(), OsStr::new("t"), false).expect("made");
+    let mut writer = TreeWriter::new(&place.root, top, 100 * INODE);
+    let deep = |levels: usize, top: &str| {
+        let path: PathBuf = std::iter::repeat_n("d", levels).collect();
+        Path::new(top).join(path)
+    };
+    writer.directory(&deep(50, "a"), mode(0o755)).expect("made");
+    let error = writer.directory(&deep(60, "b"), mode(0o755));
+    assert!(matches!(error, Err(TreeError::TooLarge(_))), "{error:?}");
+    let top = create(&place.root, &place.top(), OsStr::new("u"), false).expect("made");
+    let mut writer = TreeWriter::new(&place.root, top, u64::MAX);
+    writer
+        .directory(&deep(DEPTH, "a"), mode(0o755))
+        .expect("made");
+    let error = writer.symlink(&deep(DEPTH + 1, "a"), OsStr::new("x"), &mode(0o755));
+    assert!(matches!(error, Err(TreeError::Depth(_))), "{error:?}");
+    writer.finish(None).expect("finished");
+}
+
+#[test]
+fn what_directories_carry_is_held_up_to_a_bound() {
+    let place = Place::new();
+    let top = create(&place.root, &place.top(), OsStr::new("t"), false).expect("made");
+    let mut writer = TreeWriter::new(&place.root, top, u64::MAX);
+    let heavy = Attributes {
+        xattrs: vec![("user.x".into(), vec![0; 1 << 20])],
+        ..mode(0o755)
+    };
+    let mut made = (0..1000).map(|_| writer.directory(Path::new("a"), heavy.clone()));
+    let error = made.find_map(Result::err);
+    assert!(matches!(error, Some(TreeError::Directories)), "{error:?}");
+}

@@ -42,12 +42,26 @@ impl Records {
     }
 
     /// Takes what another header says; its word is the last.
-    pub(super) fn extend(&mut self, other: Self) {
+    ///
+    /// # Errors
+    /// When it is more than `limit` bytes then: there may be any number of headers.
+    pub(super) fn extend(&mut self, other: Self, limit: usize) -> Result<(), ArchiveError> {
         self.0.extend(other.0);
+        let size = |(key, values): (&Vec<u8>, &Vec<Vec<u8>>)| {
+            key.len()
+                + values
+                    .iter()
+                    .map(|value| value.len() + RECORD)
+                    .sum::<usize>()
+        };
+        if self.0.iter().map(size).sum::<usize>() > limit {
+            return Err(damaged(format!("records of more than {limit} bytes")));
+        }
+        Ok(())
     }
 
     pub(super) fn overridden_by(mut self, other: Self) -> Self {
-        self.extend(other);
+        self.0.extend(other.0);
         // An empty value takes the general one back.
         self.0.retain(|key, values| {
             key.starts_with(XATTR) || values.last().is_some_and(|value| !value.is_empty())
@@ -125,6 +139,8 @@ impl Records {
     }
 }
 
+/// What a record takes at least, in bytes.
+const RECORD: usize = size_of::<Vec<u8>>();
 const XATTR: &[u8] = b"SCHILY.xattr.";
 const LIBARCHIVE: &[u8] = b"LIBARCHIVE.xattr.";
 const LISTS: [(&str, &str); 2] = [

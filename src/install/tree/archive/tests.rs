@@ -400,6 +400,38 @@ fn what_is_no_archive_or_is_cut_short_is_told_apart() {
 }
 
 #[test]
+fn what_headers_say_in_advance_does_not_pile_up() {
+    let place = Place::new();
+    let value = vec![b'A'; 9000];
+    let global = |tape: Tape, number: usize| {
+        let from = tape.0.len();
+        let mut tape = tape.pax(&[(&format!("key.{number}"), &value)]);
+        let mut header = Header::new_old();
+        header
+            .as_mut_bytes()
+            .copy_from_slice(&tape.0[from..from + BLOCK]);
+        header.set_entry_type(EntryType::XGlobalHeader);
+        header.set_cksum();
+        tape.0[from..from + BLOCK].copy_from_slice(header.as_bytes());
+        tape
+    };
+    let few = (0..5).fold(Tape::default(), global).file("few", b"x");
+    place.unpack(&few.end()).expect("unpacked");
+    let own = |tape: Tape, number: usize| tape.pax(&[(&format!("key.{number}"), &value)]);
+    for (what, tape) in [
+        ("of all members", (0..20).fold(Tape::default(), global)),
+        ("of one member", (0..1000).fold(Tape::default(), own)),
+    ] {
+        let error = place.unpack(&tape.file("many", b"x").end());
+        assert!(
+            matches!(error, Err(ArchiveError::Damaged(_))),
+            "{what}: {error:?}"
+        );
+    }
+    assert_eq!(place.names(), ["few"]);
+}
+
+#[test]
 fn nothing_grows_beyond_its_bounds() {
     let place = Place::new();
     for kind in [
