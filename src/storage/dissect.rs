@@ -10,10 +10,11 @@ pub mod policy;
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::ioctl::{Setter, ioctl};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::thread::UnshareFlags;
@@ -256,23 +257,43 @@ fn mount_piece(
     piece: &Piece,
     access: Access,
 ) -> Result<(), DissectError> {
-    let kernel = |operation, source: io::Error| DissectError::Kernel {
-        operation,
+    let failed = |source| DissectError::Kernel {
+        operation: "mount a file system",
         path: path.to_path_buf(),
         source,
     };
-    let place = PathBuf::from(format!("{PLACE}{}", piece.place));
-    if !place.is_dir() {
-        // An ESP goes to /boot where there is no other place for it, and nowhere where there is none at all.
-        let boot = Path::new(PLACE).join("boot");
-        let other = (piece.designator == "esp" && boot.is_dir()).then_some(boot);
-        let Some(other) = other else { return Ok(()) };
-        return mount_at(path, file, piece, access, &other);
+    // An ESP goes to /boot where there is no other place for it, and nowhere where there is none at all.
+    let boot = (piece.designator == "esp").then_some("/boot");
+    for place in [piece.place].into_iter().chain(boot) {
+        if let Some(place) = place_of(place).map_err(failed)? {
+            return mount_at(path, file, piece, access, &place).map_err(|error| match error {
+                DissectError::Kernel { source, .. } => failed(source),
+                other => other,
+            });
+        }
     }
-    mount_at(path, file, piece, access, &place).map_err(|error| match error {
-        DissectError::Kernel { source, .. } => kernel("mount a file system", source),
-        other => other,
-    })
+    Ok(())
+}
+
+/// Opens the directory of the image that something is to be mounted at, if there is one. What is mounted already is
+/// somebody else's: a link in it leads to where it would once the image has booted, never out of it, or the host's own
+/// directories (its keys are among them) would be covered by the image's.
+fn place_of(place: &str) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let opened = Root::open(Path::new(PLACE))
+        .and_then(|root| root.open_with(Path::new(place), flags, Mode::empty()));
+    match opened {
+        Ok(directory) => Ok(Some(directory)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn mount_at(
@@ -280,7 +301,7 @@ fn mount_at(
     file: &File,
     piece: &Piece,
     access: Access,
-    place: &Path,
+    place: &OwnedFd,
 ) -> Result<(), DissectError> {
     let kernel = |operation, source: io::Error| DissectError::Kernel {
         operation,
@@ -307,6 +328,8 @@ fn mount_at(
         "ext4" if is_read_only => Some(c"noload"),
         _ => None,
     };
+    // mount(2) takes names alone: this one is that of the open directory.
+    let place = format!("/proc/self/fd/{}", place.as_raw_fd());
     let mounted = rustix::mount::mount(&node, place, kind, flags, data);
     drop(device);
     mounted.map_err(|error| kernel("mount a file system", error.into()))
@@ -316,7 +339,8 @@ fn mount_at(
 fn file_system(file: &File, start: u64) -> Option<&'static str> {
     let is = |offset: u64, magic: &[u8]| {
         let mut bytes = vec![0; magic.len()];
-        file.read_exact_at(&mut bytes, start + offset).is_ok() && bytes == magic
+        let place = start.checked_add(offset);
+        place.is_some_and(|place| file.read_exact_at(&mut bytes, place).is_ok()) && bytes == magic
     };
     let known: [(&str, u64, &[u8]); 7] = [
         ("squashfs", 0, b"hsqs"),
