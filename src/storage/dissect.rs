@@ -150,6 +150,14 @@ pub fn mount(
         let flags = MountFlags::NODEV | MountFlags::NOSUID;
         rustix::mount::mount("tmpfs", PLACE, "tmpfs", flags, Some(c"mode=0755"))
             .map_err(|error| kernel("mount a root", error))?;
+        let root = Root::open(Path::new(PLACE)).map_err(|source| DissectError::Kernel {
+            operation: "mount a root",
+            path: path.clone(),
+            source,
+        })?;
+        for piece in &pieces {
+            atomic::create_directory(&root, Path::new(piece.place), Durability::Unsynced)?;
+        }
     }
     for piece in &pieces {
         mount_piece(&path, &file, piece, access)?;
