@@ -161,6 +161,12 @@ impl<'a> Manifests<'a> {
         }
     }
 
+    /// The present, as the manifests of this run are judged.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.policy.now
+    }
+
     /// All that a source offers, in the order of its manifest.
     ///
     /// # Errors

@@ -3,11 +3,16 @@
 //! Only what is about to be chosen is looked at, newest first, and what a look has shown is kept by digest: an unchanged
 //! source costs no second one. What cannot be looked into counts as fitting; systemd's own verdict after the merge is
 //! the last word then.
+//!
+//! A few blocks from afar have no digest, whatever that of the whole must be: who serves them can show what he likes. Such
+//! a glimpse is kept apart and for a day. It may spare a download, and nothing that has been fetched is judged by it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use super::{Session, SessionError, Surveyed};
@@ -34,8 +39,19 @@ const CACHE_ENTRIES: usize = 1024;
 /// So many versions are passed over before the search ends: each costs a look.
 const LOOKS: usize = 32;
 
+/// How long a glimpse counts, in seconds: as long as a manifest that a server calls unchanged.
+const GLIMPSE_LIFE: i64 = 24 * 60 * 60;
+
 /// What an extension is called, and of which kind it is.
 type Entry = (ExtensionKind, String);
+
+/// What a few unverified blocks of an image have shown.
+#[derive(Serialize, Deserialize)]
+struct Glimpse {
+    /// When, in seconds since the epoch.
+    seen: i64,
+    facts: Facts,
+}
 
 impl Session<'_> {
     /// Finds out what exists of a component, and which of the versions that it would choose fit this host; `wanted` is one
@@ -281,6 +297,13 @@ impl Session<'_> {
         if let Some(facts) = self.remembered(key, entry) {
             return Some(facts);
         }
+        let glimpsed = format!("glimpse {key}");
+        let now = self.manifests.now().as_second();
+        if let Some(Glimpse { seen, facts }) = self.remembered(&glimpsed, entry)
+            && (0..GLIMPSE_LIFE).contains(&now.saturating_sub(seen))
+        {
+            return Some(facts);
+        }
         let fetch = self.peek?;
         let reader = match Ranged::open_shared(Arc::clone(fetch), url, Budget::default()) {
             Ok(reader) => reader,
@@ -293,8 +316,9 @@ impl Session<'_> {
         let facts = self.facts(Box::new(reader), length, entry);
         match facts {
             Ok(facts) => {
-                self.remember(key, entry, &facts);
-                Some(facts)
+                let glimpse = Glimpse { seen: now, facts };
+                self.remember(&glimpsed, entry, &glimpse);
+                Some(glimpse.facts)
             }
             Err(error) => {
                 self.unseen(url, &error);
@@ -367,7 +391,7 @@ impl Session<'_> {
         Some(Sha256(sha2::Sha256::digest(text.as_bytes()).into()).to_string())
     }
 
-    fn remembered(&self, key: &str, entry: &Entry) -> Option<Facts> {
+    fn remembered<T: DeserializeOwned>(&self, key: &str, entry: &Entry) -> Option<T> {
         let bytes = self.root.read(&memory(key, entry), CACHE_LIMIT).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
@@ -386,8 +410,8 @@ impl Session<'_> {
     }
 
     /// Keeps what a look has shown. An optimisation: where it cannot be written the next run looks again.
-    fn remember(&self, key: &str, entry: &Entry, facts: &Facts) {
-        if let Ok(text) = serde_json::to_vec(facts) {
+    fn remember(&self, key: &str, entry: &Entry, shown: &impl Serialize) {
+        if let Ok(text) = serde_json::to_vec(shown) {
             self.make_room();
             let _ = atomic::write(self.root, &memory(key, entry), &text, 0o644);
         }

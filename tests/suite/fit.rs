@@ -124,6 +124,43 @@ fn a_look_that_was_garbled_is_taken_again() {
     app(&host, &["check-new"]).succeeds().prints("2.0\n");
 }
 
+/// Anybody can serve blocks of another image than the one whose digest is in the manifest: only the whole has that.
+#[test]
+fn a_look_at_what_nobody_has_verified_decides_nothing_for_long() {
+    let fits = sysext("app", FITS);
+    let misfit = sysext("app", &format!("{NEXT}#\n"));
+    let part = |image: &[u8]| Answer::ok(image.to_vec()).ranges();
+    // An image for the next OS that looks as if it fitted: it comes, and is looked into when it is here.
+    let server = Server::new();
+    publish(&server, Parts::Sent, &[("1.0", misfit.clone())]);
+    let host = host(&server);
+    server.answer("/app_1.0.raw", part(&fits));
+    app(&host, &["check-new"]).succeeds().prints("1.0\n");
+    server.answer("/app_1.0.raw", part(&misfit));
+    app(&host, &["update"]);
+    assert_eq!(downloads(&server), ["/app_1.0.raw"]);
+    assert!(!host.path(LINK).exists(), "{:?}", host.tree(STORE));
+    // One that fits and looked as if it did not: whoever served that is believed for a day.
+    let (server, now) = (Server::new(), jiff::Timestamp::now().as_second());
+    publish(&server, Parts::Sent, &[("1.0", fits.clone())]);
+    let host = super::extension::host(&server);
+    server.answer("/app_1.0.raw", part(&misfit));
+    app(&host, &["update"]).succeeds();
+    server.answer("/app_1.0.raw", part(&fits));
+    app(&host, &["update"]).succeeds();
+    assert!(downloads(&server).is_empty() && !host.path(LINK).exists());
+    for line in host.tree("var/cache/sysupdate/images") {
+        let name = line.split(' ').next().expect("a name").to_owned();
+        let path = format!("var/cache/sysupdate/images/{name}");
+        let text = host.read(&path);
+        let mut glimpse: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        glimpse["seen"] = (now - 25 * 60 * 60).into();
+        host.write(&path, &glimpse.to_string());
+    }
+    app(&host, &["update"]).succeeds();
+    assert_eq!(linked(&host), "app_1.0.raw");
+}
+
 #[test]
 fn without_parts_the_misfit_is_found_after_its_download_and_the_next_best_taken() {
     let server = server(Parts::Ignored);
