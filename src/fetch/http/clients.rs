@@ -3,7 +3,7 @@
 //! Owns the clients with the connections that they keep, and the rule where redirects may lead.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Client, Method, Url};
@@ -48,6 +48,7 @@ impl Clients {
         let mut all = sent.headers.clone();
         all.extend(sent.private.clone());
         let mut is_own = true;
+        let (begun, patience) = (Instant::now(), PATIENCE * self.patience());
         for _ in 0..=self.settings.redirects {
             // Whoever was led away once may be led back to anywhere.
             is_own &= current.origin() == own;
@@ -56,6 +57,11 @@ impl Clients {
             match redirect(url, &current, &response)? {
                 None => return Ok(response),
                 Some(next) => current = next,
+            }
+            if begun.elapsed() > patience {
+                let seconds = patience.as_secs();
+                let url = url.to_owned();
+                return Err(FetchError::Timeout { url, seconds });
             }
         }
         Err(FetchError::TooManyRedirects {
@@ -93,7 +99,7 @@ impl Clients {
         current: &Url,
         headers: &HeaderMap,
     ) -> Result<reqwest::Response, FetchError> {
-        let limit = self.settings.connect_timeout + self.settings.stall_window;
+        let limit = self.patience();
         let mut again = true;
         loop {
             let request = client
@@ -118,6 +124,11 @@ impl Clients {
                 }
             }
         }
+    }
+
+    /// How long one server may take to answer.
+    fn patience(&self) -> Duration {
+        self.settings.connect_timeout + self.settings.stall_window
     }
 
     fn plain(&self, url: &str) -> Result<&Client, FetchError> {
@@ -156,6 +167,9 @@ impl Clients {
             .pool_idle_timeout(IDLE))
     }
 }
+
+/// All servers on a way of redirects may take so many times as long as one: each could use up its time, and sends us on.
+const PATIENCE: u32 = 2;
 
 /// Connections that are kept for each server: one for each payload that is fetched at once.
 const KEPT: usize = 8;

@@ -350,6 +350,24 @@ fn redirects_are_followed_up_to_the_limit() {
 }
 
 #[test]
+fn who_only_sends_us_on_and_takes_his_time_is_given_up() {
+    let server = Server::new(|_, stream| {
+        std::thread::sleep(Duration::from_millis(200));
+        send(
+            stream,
+            b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n",
+        );
+    });
+    let fetch = client(|settings| {
+        settings.connect_timeout = Duration::from_millis(200);
+        settings.stall_window = Duration::from_millis(200);
+    });
+    let error = open(&fetch, &server.url("/f")).expect_err("it never ends");
+    assert!(matches!(error, FetchError::Timeout { .. }), "{error}");
+    assert!(server.requests().len() < 10, "{}", server.requests().len());
+}
+
+#[test]
 fn a_redirect_to_https_is_tried_over_tls() {
     let plain = Server::fixed("no TLS here\r\n\r\n");
     let location = plain.base.replace("http:", "https:");
