@@ -36,7 +36,9 @@ pub(crate) fn talk(text: &str) {
 
 /// The text without what could steer a terminal: names from manifests and servers are part of what is printed.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let steers = |sign: char| sign.is_control() && sign != '\n' && sign != '\t';
+    // Marks of direction let a name look like another one (Unicode Standard Annex 9).
+    let turns = |sign: char| matches!(sign, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let steers = |sign: char| (sign.is_control() && sign != '\n' && sign != '\t') || turns(sign);
     if !text.contains(steers) {
         return Cow::Borrowed(text);
     }
@@ -57,8 +59,8 @@ mod tests {
     #[test]
     fn control_characters_are_shown_and_lines_stay() {
         assert_eq!(
-            printable("a\u{1b}[31m\u{9b}b\nc\té"),
-            "a\\u{1b}[31m\\u{9b}b\nc\té"
+            printable("a\u{1b}[31m\u{9b}b\nc\té\u{202e}war"),
+            "a\\u{1b}[31m\\u{9b}b\nc\té\\u{202e}war"
         );
     }
 }
