@@ -7,10 +7,13 @@ use std::io::{self, BufRead, Read};
 
 use lz4_flex::frame::FrameDecoder;
 
+use super::Empty;
+
 /// Decodes all frames of a reader.
 pub(super) struct Frames<R: BufRead> {
     /// `None` only while one decoder replaces the other.
     decoder: Option<FrameDecoder<Watched<R>>>,
+    empty: Empty,
     done: bool,
 }
 
@@ -21,6 +24,7 @@ impl<R: BufRead> Frames<R> {
                 input,
                 ended: false,
             })),
+            empty: Empty::default(),
             done: false,
         }
     }
@@ -51,8 +55,11 @@ impl<R: BufRead> Read for Frames<R> {
                 .expect("only the end of this loop takes it, and puts one back");
             match decoder.read(buffer) {
                 Ok(0) if buffer.is_empty() => return Ok(0),
-                Ok(0) => {}
-                result => return result,
+                Ok(0) => self.empty.one_more()?,
+                result => {
+                    self.empty = Empty::default();
+                    return result;
+                }
             }
             // The end mark has been read, and nothing behind it; or the input ended before it.
             let watched = decoder.get_mut();

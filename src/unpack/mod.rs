@@ -12,9 +12,12 @@
 //! | bzip2 | streams | some 4 MiB |
 //! | lz4 frame | frames | some 17 MiB |
 //!
+//! Setting up the decoder of a stream costs more than reading its few bytes: many in a row without any content are an error.
+//!
 //! A stream that is cut short, damaged, or followed by anything that is no further stream is an error: what follows
 //! the end of a stream would be installed by nobody, and so has no business there.
 
+mod bz;
 mod lz4;
 mod source;
 mod xz;
@@ -106,7 +109,7 @@ enum Kind<R: Read> {
     Xz(Box<xz::Streams<BufReader<Source<R>>>>),
     Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<Source<R>>>>),
     Zstd(zstd::Decoder<'static, BufReader<Source<R>>>),
-    Bzip2(bzip2::bufread::MultiBzDecoder<BufReader<Source<R>>>),
+    Bzip2(Box<bz::Streams<BufReader<Source<R>>>>),
     Lz4(Box<lz4::Frames<BufReader<Source<R>>>>),
 }
 
@@ -128,7 +131,7 @@ impl<R: Read> Decoder<R> {
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
                 Kind::Zstd(decoder)
             }
-            Format::Bzip2 => Kind::Bzip2(bzip2::bufread::MultiBzDecoder::new(input)),
+            Format::Bzip2 => Kind::Bzip2(Box::new(bz::Streams::new(input))),
             Format::Lz4 => Kind::Lz4(Box::new(lz4::Frames::new(input))),
         };
         Ok(Self { kind })
@@ -216,6 +219,23 @@ impl<R: Read> Read for Decoder<R> {
         })
     }
 }
+
+/// Streams in a row that ended, and brought nothing since the last byte.
+#[derive(Debug, Default)]
+struct Empty(u32);
+
+impl Empty {
+    fn one_more(&mut self) -> io::Result<()> {
+        self.0 += 1;
+        if self.0 > EMPTY {
+            return Err(io::Error::other("there are too many empty streams"));
+        }
+        Ok(())
+    }
+}
+
+/// So many streams may bring nothing.
+const EMPTY: u32 = 64;
 
 /// Packed bytes read at once.
 const BUFFER: usize = 64 << 10;

@@ -145,6 +145,17 @@ fn blocks_side_by_side_come_out_in_their_order_and_no_mistake_in_one_is_missed()
 }
 
 #[test]
+fn empty_streams_without_end_are_refused() {
+    for format in [Format::Xz, Format::Bzip2, Format::Lz4] {
+        let empty = pack(format, b"");
+        let some: Vec<u8> = [empty.repeat(20), pack(format, b"x"), empty.repeat(60)].concat();
+        assert_eq!(unpack(&some).expect("few"), b"x", "{format}");
+        let error = unpack(&empty.repeat(1000)).expect_err("many");
+        assert!(error.to_string().contains("empty streams"), "{error}");
+    }
+}
+
+#[test]
 fn between_xz_streams_may_be_words_of_zeros() {
     let one = pack(Format::Xz, b"one");
     for (zeros, is_right) in [(4, true), (8, true), (70_000, true), (1, false), (6, false)] {

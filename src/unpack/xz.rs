@@ -9,12 +9,13 @@ use std::io::{self, BufRead, Read};
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::{MtStreamBuilder, Stream};
 
-use super::XZ_MEMORY;
+use super::{Empty, XZ_MEMORY};
 
 /// Decodes all streams of a reader.
 pub(super) struct Streams<R: BufRead> {
     /// `None` only while one decoder replaces the other.
     decoder: Option<XzDecoder<R>>,
+    empty: Empty,
     done: bool,
 }
 
@@ -24,6 +25,7 @@ impl<R: BufRead> Streams<R> {
     pub(super) fn new(input: R) -> io::Result<Self> {
         Ok(Self {
             decoder: Some(XzDecoder::new_stream(input, stream()?)),
+            empty: Empty::default(),
             done: false,
         })
     }
@@ -86,8 +88,12 @@ impl<R: BufRead> Read for Streams<R> {
         while !self.done {
             match self.current().read(buffer) {
                 Ok(0) if !buffer.is_empty() => {}
-                result => return result,
+                result => {
+                    self.empty = Empty::default();
+                    return result;
+                }
             }
+            self.empty.one_more()?;
             if self.has_next()? {
                 self.next()?;
             } else {
