@@ -1,11 +1,13 @@
 //! One run at a time on a root.
 //!
 //! The lock is `flock` on a file below the root's /run, so the kernel releases it with the process, however that ends.
-//! The file's text names the holder for those who wait.
+//! The file's text names the holder for those who wait. Nobody but its owner can open it: whoever may read a file may lock
+//! it (flock(2)), and could keep every update from the host.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -108,10 +110,14 @@ impl Lock {
             source,
         };
         let directory = atomic::create_directory(root, Path::new(DIRECTORY), Durability::Unsynced)?;
-        let mode = Mode::from_raw_mode(0o644);
+        let mode = Mode::from_raw_mode(0o600);
         let mut file = directory
             .open(OsStr::new(FILE), OFlags::RDWR | OFlags::CREATE, mode)
             .map_err(open_error)?;
+        // One that an earlier release has left, or somebody else.
+        if file.metadata().is_ok_and(|found| found.mode() & 0o077 != 0) {
+            rustix::fs::fchmod(&file, mode).map_err(|error| open_error(error.into()))?;
+        }
         let started = Instant::now();
         let mut announced = false;
         loop {
@@ -159,5 +165,31 @@ fn holder(file: &mut File) -> String {
         text
     } else {
         "unknown process".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::event::Silent;
+
+    #[test]
+    fn nobody_but_its_owner_can_open_the_lock_and_so_hold_it() {
+        let outer = tempfile::tempdir().expect("a directory");
+        let root = Root::open(outer.path()).expect("it opens");
+        let path = outer.path().join("run/sysupdate/lock");
+        for left_behind in [None, Some(0o644), Some(0o666)] {
+            if let Some(mode) = left_behind {
+                let loose = std::fs::Permissions::from_mode(mode);
+                std::fs::set_permissions(&path, loose).expect("it is there");
+            }
+            let patience = Patience::For(Duration::ZERO);
+            let lock = Lock::acquire(&root, patience, "update", &Silent, &Cancel::new());
+            let _lock = lock.expect("nobody holds it");
+            let mode = std::fs::metadata(&path).expect("it is there").mode();
+            assert_eq!(mode & 0o7777, 0o600, "{left_behind:?}");
+        }
     }
 }
