@@ -70,7 +70,7 @@ pub struct Component {
     pub name: ComponentName,
     /// Whether `update` and `acquire` take it.
     pub enabled: bool,
-    /// One line for people.
+    /// One line for people: its own, or that of its first transfer that has one.
     pub description: Option<String>,
     /// URLs of documentation.
     pub documentation: Vec<String>,
@@ -171,6 +171,8 @@ impl Loader<'_> {
             suggestion: _,
             replaces: _,
         } = settings;
+        let told = |transfer: &Transfer| transfer.description.clone();
+        let description = description.or_else(|| transfers.iter().find_map(told));
         Ok(Component {
             name: name.clone(),
             enabled,

@@ -54,9 +54,6 @@ impl File<'_> {
             }
         }
         self.fill(&text, &document, &mut draft)?;
-        if settings.description.is_none() {
-            settings.description.clone_from(&draft.description);
-        }
         let check = Check {
             id: self.name,
             file: self.path,

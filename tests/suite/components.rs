@@ -362,6 +362,15 @@ fn components_are_listed_in_both_forms() {
                  ✗       ✗         mid       The one between   https://example.org/mid\n\
                  ✓       ✗         zeta      The last one      -\n";
     host.run(&["components"]).succeeds().prints(table);
+    // Without a line of its own it has that of a transfer.
+    host.write("etc/sysupdate.mid.component", "[Component]\nEnabled=no\n");
+    host.write(
+        "etc/sysupdate.mid.d/20-told.transfer",
+        &app(&server.base, "X-Description=Of a transfer\n", "").replace("app", "told"),
+    );
+    host.run(&["components"])
+        .succeeds()
+        .shows("mid       Of a transfer");
     // A broken one is named in JSON, and left out of the table after its message.
     host.write("etc/sysupdate.mid.d/10-app.transfer", "[Source]\n");
     host.run(&["--json=short", "components"])

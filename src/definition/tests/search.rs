@@ -258,6 +258,12 @@ fn feature_and_component_keys_are_known() {
         (false, None),
         "an empty file masks, drop-ins still count"
     );
+    world.write(
+        "etc/sysupdate.c.d/b.transfer",
+        APP.replace("[Source]", "[Transfer]\nX-Description=An app\n[Source]"),
+    );
+    let component = world.load("c").unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(component.description.as_deref(), Some("An app"));
     world.link("run/sysupdate.n.component", "/dev/null");
     assert_eq!(
         world.refusal("n"),
