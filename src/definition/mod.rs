@@ -141,15 +141,7 @@ impl Loader<'_> {
         let mut transfers = Vec::new();
         if let (Some(path), ComponentName::Named(name)) = (&native, name) {
             let bytes = self.read(path, NATIVE_LIMIT)?;
-            let file = toml::File {
-                name,
-                path: &self.shown(path),
-                host: self.host,
-                root: self.root,
-                boot: self.boot,
-                reporter,
-            };
-            transfers.push(file.load(&bytes, &mut settings)?);
+            transfers.push(self.native_transfer(name, path, &bytes, &mut settings, reporter)?);
         }
         let (suffix, found) = transfer_files(&search, |file| {
             native.is_none() || !settings.replaces.contains(&file.path)
@@ -180,6 +172,30 @@ impl Loader<'_> {
             documentation,
             transfers,
         })
+    }
+
+    /// Reads the transfer that the bytes of a native file define, as if it lay at the inner path `path`; what they say about
+    /// the component `name` goes into `settings`.
+    ///
+    /// # Errors
+    /// When they are no definition.
+    pub fn native_transfer(
+        &self,
+        name: &str,
+        path: &Path,
+        bytes: &[u8],
+        settings: &mut ComponentSettings,
+        reporter: &dyn Reporter,
+    ) -> Result<Transfer, DefinitionError> {
+        let file = toml::File {
+            name,
+            path: &self.shown(path),
+            host: self.host,
+            root: self.root,
+            boot: self.boot,
+            reporter,
+        };
+        file.load(bytes, settings)
     }
 
     /// The files in systemd's form that the transfers of a component are read from, drop-ins behind their main files:
