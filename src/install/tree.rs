@@ -182,6 +182,11 @@ impl Growing<'_> {
         let from = self.origin.name();
         pour.run(source, Hashing::new(io::empty()), |stream| {
             archive::unpack(stream, writer).map_err(|error| match error {
+                ArchiveError::Read(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                    AcquireError::TooLarge {
+                        from: from.to_owned(),
+                    }
+                }
                 ArchiveError::Read(error) => read_error(from, error),
                 source => AcquireError::Unpack {
                     from: from.to_owned(),

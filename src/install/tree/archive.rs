@@ -18,6 +18,7 @@ use tar::{EntryType, Header};
 use self::pax::Records;
 use self::sparse::Extent;
 use crate::storage::tree::{Attributes, Node, TreeError, TreeWriter};
+use crate::verify::reader::Limited;
 
 /// An archive that cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -56,16 +57,18 @@ const GLOBAL_LIMIT: usize = 64 << 10;
 const PIECE: usize = 256 << 10;
 /// Pieces of this size that hold only zeros are left as holes.
 const HOLE: usize = 4096;
-/// No file is larger, in bytes: what is a hole costs nothing, but has an end.
+/// No file and no archive is larger, in bytes: what is a hole, or passed over, takes no room and packs to next to nothing,
+/// but has an end.
 const LARGEST: u64 = 64 << 30;
 
 /// Unpacks everything; what follows the end mark is left to the caller.
 ///
 /// # Errors
-/// When this is no archive, it is damaged, a name leads out of it, or the tree cannot be written.
+/// When this is no archive, it is damaged or larger than 64 GiB (a reading error of the kind
+/// [`io::ErrorKind::FileTooLarge`]), a name leads out of it, or the tree cannot be written.
 pub fn unpack(reader: &mut dyn Read, writer: &mut TreeWriter) -> Result<(), ArchiveError> {
     let mut archive = Archive {
-        reader,
+        reader: &mut Limited::new(reader, LARGEST),
         global: Records::default(),
         own: Records::default(),
         is_recognized: false,

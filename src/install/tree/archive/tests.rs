@@ -463,3 +463,30 @@ fn nothing_grows_beyond_its_bounds() {
         .file("huge", b"");
     assert!(place.unpack(&tape.end()).is_err());
 }
+
+/// Zeros without end, at no cost.
+struct Endless;
+
+impl Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(buffer.len())
+    }
+}
+
+#[test]
+fn zeros_that_take_no_room_end_somewhere() {
+    let place = Place::new();
+    let label = EntryType::new(b'V');
+    let half = Tape::default().raw(Tape::header(label, b"half", LARGEST / 2), b"");
+    let mut stream = (&half.0[..])
+        .chain(Endless.take(LARGEST / 2))
+        .chain(&half.0[..])
+        .chain(Endless);
+    let top = place.root.directory(Path::new("/tree")).expect("it opens");
+    let mut writer = TreeWriter::new(&place.root, top, u64::MAX);
+    let refused = unpack(&mut stream, &mut writer).expect_err("it never ends");
+    let ArchiveError::Read(error) = &refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+}
