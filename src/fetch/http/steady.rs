@@ -173,8 +173,9 @@ impl Steady {
         if self.head.is_none() && !self.first.agrees(&answer) {
             return Err(self.changed());
         }
-        let length = self.first.length.map(|length| length - self.given);
         if answer.part.is_some() {
+            let left = |length: u64| length.checked_sub(self.given).ok_or_else(|| self.changed());
+            let length = self.first.length.map(left).transpose()?;
             return Ok(body::start(
                 Arc::clone(&self.network),
                 &self.url,

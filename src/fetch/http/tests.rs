@@ -670,3 +670,25 @@ fn a_redirect_to_a_file_is_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn a_body_that_has_become_longer_is_read_to_its_new_end() {
+    let answers = Mutex::new(
+        [
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcde",
+            "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nabcdefghijklmno",
+            "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nabcdefghijklmnopqrst",
+        ]
+        .into_iter(),
+    );
+    let server = Server::new(move |_, stream| {
+        let next = answers.lock().expect("not poisoned").next();
+        send(stream, next.expect("one more").as_bytes());
+    });
+    let fetch = client(|settings| {
+        settings.retry.attempts = 5;
+        settings.retry.first_delay = Duration::ZERO;
+    });
+    let mut body = open(&fetch, &server.url("/f")).expect("a body");
+    assert_eq!(read(&mut body), Ok(b"abcdefghijklmnopqrst".to_vec()));
+}
