@@ -1,5 +1,6 @@
 //! JSON as systemd's tools print it.
 
+use std::fmt::Write as _;
 use std::io;
 use std::str::FromStr;
 
@@ -52,7 +53,27 @@ pub(crate) fn text(format: JsonFormat, value: &impl Serialize) -> io::Result<Str
         }
     }
     bytes.push(b'\n');
-    String::from_utf8(bytes).map_err(io::Error::other)
+    let text = String::from_utf8(bytes).map_err(io::Error::other)?;
+    Ok(quiet(text))
+}
+
+/// The same JSON without what could steer a terminal. The standard leaves some of it as it is (RFC 8259 section 7): only
+/// texts hold such characters, where each has an escape.
+fn quiet(text: String) -> String {
+    let steers = |sign: char| matches!(sign, '\u{7f}'..='\u{9f}');
+    if !text.contains(steers) {
+        return text;
+    }
+    let mut quiet = String::with_capacity(text.len());
+    for sign in text.chars() {
+        if steers(sign) {
+            // Writing to a string cannot fail.
+            let _ = write!(quiet, "\\u{:04x}", u32::from(sign));
+        } else {
+            quiet.push(sign);
+        }
+    }
+    quiet
 }
 
 /// Tabs, and a blank on both sides of the colon.
@@ -158,5 +179,17 @@ mod tests {
             text(JsonFormat::Short, &value).expect("text"),
             "{\"available\":null}\n"
         );
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_escaped_and_still_the_same() {
+        let value = serde_json::json!({"n\u{9b}31m": "\u{1b}[0m \u{7f} é"});
+        for format in [JsonFormat::Short, JsonFormat::Pretty] {
+            let text = text(format, &value).expect("text");
+            let bare = |sign: char| sign.is_control() && sign != '\n' && sign != '\t';
+            assert!(!text.contains(bare), "{text:?}");
+            let back: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(back, value);
+        }
     }
 }
