@@ -24,6 +24,10 @@ use crate::version::Version;
 /// Most files that are remembered of a source: those with the newest versions.
 pub const FILES_LIMIT: usize = 1024;
 
+/// The most that they take in the text of a record, in bytes. A record that is too large to be read back would be no
+/// memory at all, and whoever wants that only has to list long names.
+const BYTES_LIMIT: usize = 2 << 20;
+
 /// What a source has shown to one transfer: each sees files of its own in one manifest, and judges it at its own time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -387,9 +391,10 @@ fn moment(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or_default()
 }
 
-/// Leaves the files with the newest versions.
+/// Leaves the files with the newest versions, as many as are allowed and fit.
 fn bound(files: &mut BTreeMap<String, Known>) {
-    if files.len() <= FILES_LIMIT {
+    let taken: usize = files.iter().map(|(name, known)| size(name, known)).sum();
+    if files.len() <= FILES_LIMIT && taken <= BYTES_LIMIT {
         return;
     }
     let mut all: Vec<(Option<Version>, String, Known)> = std::mem::take(files)
@@ -397,8 +402,19 @@ fn bound(files: &mut BTreeMap<String, Known>) {
         .map(|(name, known)| (known.version.parse().ok(), name, known))
         .collect();
     all.sort_by(|left, right| (&right.0, &right.1).cmp(&(&left.0, &left.1)));
-    all.truncate(FILES_LIMIT);
-    files.extend(all.into_iter().map(|(_, name, known)| (name, known)));
+    let mut left = BYTES_LIMIT;
+    let fits = |(_, name, known): &(_, String, Known)| {
+        let rest = left.checked_sub(size(name, known));
+        left = rest.unwrap_or(left);
+        rest.is_some()
+    };
+    let kept = all.into_iter().filter(fits).take(FILES_LIMIT);
+    files.extend(kept.map(|(_, name, known)| (name, known)));
+}
+
+/// The most that a file takes in the text of a record, in bytes: each of its signs may need another one before it.
+fn size(name: &str, known: &Known) -> usize {
+    2 * name.len() + 2 * known.version.len() + 128 * (1 + known.sha256.len())
 }
 
 impl Offer<'_> {

@@ -341,3 +341,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn long_names_do_not_make_a_record_that_cannot_be_read_back() {
+    let honest = shown(Standing::Unsigned, "1:a");
+    let mut flood = honest.clone();
+    flood.files.extend((2..1025).map(|number: u32| {
+        let version = number.to_string().parse().expect("a version");
+        let name = format!("{}/app_{number}.raw", "\"".repeat(4000));
+        (name, version, digest("b"))
+    }));
+    let flooded = judge(
+        Some(&remembered(&honest)),
+        &flood.offer(NOW),
+        Acceptance::Never,
+    );
+    let record = flooded.expect("a warning at most").record;
+    let record = record.expect("it is new");
+    let text = serde_json::to_vec_pretty(&record).expect("text");
+    assert!(text.len() < BYTES_LIMIT + 4096, "{}", text.len());
+    assert!(record.files.len() > 200, "{}", record.files.len());
+    // What is old and fits is kept beside what is new and does not.
+    assert!(record.files.contains_key("app_1.raw"));
+    let again = judge(Some(&record), &flood.offer(NOW), Acceptance::Never);
+    assert_eq!(again.expect("the same").record, None);
+}
