@@ -2,8 +2,11 @@
 //!
 //! By the journal's native protocol, one datagram an entry. A courtesy: where no journal listens nothing is said.
 
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
 
 use super::history::{Entry, Happening};
 use crate::root::Root;
@@ -14,12 +17,14 @@ const LOG_LIMIT: usize = 32 * 1024;
 
 /// Writes what happened into the journal of the system below `root`.
 pub(super) fn tell(root: &Root, entry: &Entry) {
-    let path = root.outer(Path::new(SOCKET));
-    let Ok(socket) = UnixDatagram::unbound() else {
+    // A link in a root of somebody else's must not lead to a socket of this host.
+    let place = root.open_with(Path::new(SOCKET), OFlags::PATH, Mode::empty());
+    let (Ok(place), Ok(socket)) = (place, UnixDatagram::unbound()) else {
         return;
     };
     // Never wait for a journal that does not take it.
     let _ = socket.set_nonblocking(true);
+    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
     let _ = socket.send_to(&datagram(entry), path);
 }
 
@@ -147,6 +152,21 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line:?} in {text:?}");
         }
+    }
+
+    #[test]
+    fn a_link_leads_to_no_socket_outside_of_the_root() {
+        let outside = tempfile::tempdir().expect("a directory");
+        let host = UnixDatagram::bind(outside.path().join("socket")).expect("bound");
+        host.set_nonblocking(true).expect("set");
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = directory.path().join("run/systemd/journal");
+        std::fs::create_dir_all(&place).expect("created");
+        std::os::unix::fs::symlink(outside.path().join("socket"), place.join("socket"))
+            .expect("linked");
+        tell(&Root::open(directory.path()).expect("opened"), &entry());
+        let heard = host.recv(&mut [0; 16]).expect_err("nothing");
+        assert_eq!(heard.kind(), std::io::ErrorKind::WouldBlock);
     }
 
     #[test]
