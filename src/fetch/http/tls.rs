@@ -3,10 +3,12 @@
 //! Owns the reading of both from files; what they are good for is the TLS library's to judge.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use reqwest::{Certificate, ClientBuilder, Identity};
+use rustix::fs::{Mode, OFlags};
 
 use super::{HttpSettings, failure};
 
@@ -45,7 +47,10 @@ pub(super) fn prepared(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let file = fs::File::open(path).map_err(|error| unusable(path, &error.to_string()))?;
+    // Who opens a pipe waits for its writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map(fs::File::from);
+    let file = file.map_err(|error| unusable(path, &io::Error::from(error).to_string()))?;
     crate::root::read_at_most(file, LARGEST).map_err(|error| unusable(path, &error.to_string()))
 }
 
@@ -55,3 +60,22 @@ fn unusable(path: &Path, cause: &str) -> String {
 
 /// The certificates of a whole distribution are a tenth of that, in bytes.
 const LARGEST: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_waited_for_and_nothing_is_endless() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::RUSR | Mode::WUSR).expect("a pipe");
+        assert_eq!(read(&pipe), Ok(Vec::new()), "nobody writes");
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let _writer = rustix::fs::open(&pipe, flags, Mode::empty()).expect("it opens");
+        for path in [pipe.as_path(), directory.path(), Path::new("/dev/zero")] {
+            let why = read(path).expect_err("no file");
+            assert!(why.starts_with("cannot use '"), "{why}");
+        }
+    }
+}
