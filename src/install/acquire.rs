@@ -276,7 +276,7 @@ fn acquire(
             source,
         }
     })?;
-    atomic::sync_file(root, &file, &path, durability)?;
+    partial::settle(root, &directory, &partial, &file, durability)?;
     Mark::remove(&file, Slate::new(root, &path));
     let pending = prefixed(State::Pending, name);
     if !atomic::is_named(&file, &directory, &partial) {
@@ -410,7 +410,8 @@ impl Transfer<'_> {
                 })?;
             }
             AcquireError::Fetch(_) | AcquireError::Cancelled => {
-                atomic::sync_file(root, file, path, self.executor.durability)?;
+                let durability = self.executor.durability;
+                partial::settle(root, directory, self.partial, file, durability)?;
                 Mark::settle(file, Slate::new(root, path));
             }
             _ => {}

@@ -19,6 +19,7 @@ use super::sink::BLOCK;
 use crate::fetch::{Cancel, Validators};
 use crate::metadata::Sha256;
 use crate::root::{Directory, Root};
+use crate::storage::atomic::{self, AtomicError, Durability};
 use crate::verify::reader::Hashing;
 
 /// What is known of a partial file.
@@ -132,6 +133,23 @@ pub(super) fn find(
         length: if is_whole { end } else { length },
         digest,
         is_whole,
+    })
+}
+
+/// Pushes a partial file to the disk, or removes it: what the kernel could not write it takes for written all the same, and
+/// shows to whoever reads it again. Nothing may be gone on with that has failed once.
+pub(super) fn settle(
+    root: &Root,
+    directory: &Directory,
+    name: &OsStr,
+    file: &File,
+    durability: Durability,
+) -> Result<(), AtomicError> {
+    let path = directory.path().join(name);
+    atomic::sync_file(root, file, &path, durability).inspect_err(|_| {
+        Mark::remove(file, Slate::new(root, &path));
+        // The failure stands; where even this fails, so will whatever is tried next.
+        let _ = atomic::remove(root, directory, name);
     })
 }
 
@@ -336,5 +354,29 @@ mod tests {
         rustix::fs::fsetxattr(&file, slate::ATTRIBUTE, b"{garbage", XattrFlags::empty())
             .expect("set");
         assert!(place.find(&content).is_none(), "no mark of ours");
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_not_gone_on_with() {
+        let (place, content) = (Place::new(), content());
+        let name = OsStr::new("f");
+        let settle = |file: &File| {
+            settle(
+                &place.root,
+                &place.directory,
+                name,
+                file,
+                Durability::Synced,
+            )
+        };
+        let file = place.leave(&content[..PIECE], &content);
+        settle(&file).expect("written");
+        assert!(place.find(&content).is_some());
+        // Nobody can sync a pipe (fsync(2), `EINVAL`).
+        let (_reader, writer) = io::pipe().expect("a pipe");
+        let broken = File::from(std::os::fd::OwnedFd::from(writer));
+        settle(&broken).expect_err("it is none");
+        assert!(place.find(&content).is_none());
+        assert!(!place.outer.path().join("f").exists());
     }
 }
