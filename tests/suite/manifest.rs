@@ -303,6 +303,22 @@ fn a_stale_manifest_is_refused_unless_told_otherwise() {
 }
 
 #[test]
+fn odd_markers_do_not_flood_the_log() {
+    let (server, host) = installed();
+    let odd: Vec<String> = (0..5000)
+        .map(|number| format!("{NINE}  BEST-BEFORE-{number}\n"))
+        .collect();
+    server.put("/SHA256SUMS", format!("{}{}", manifest(&[]), odd.concat()));
+    let run = host.run(&["check-new"]);
+    let told = run
+        .stderr
+        .lines()
+        .filter(|line| line.contains("best before"));
+    assert_eq!(told.count(), 10, "{}", run.stderr);
+    run.says("… and 9990 more.\n");
+}
+
+#[test]
 fn a_digest_in_the_name_must_agree_with_the_manifest() {
     let server = Server::new();
     let host = Host::new();

@@ -201,15 +201,25 @@ impl Manifests<'_> {
         } else {
             TimeZone::UTC
         };
+        let mut count = 0_usize;
         for finding in manifest.freshness(self.policy.now, &zone) {
-            match (finding, self.policy.freshness) {
+            let (severity, text) = match (finding, self.policy.freshness) {
                 (Finding::Past(past), Freshness::Enforced) => return Err(past.into()),
                 (Finding::Past(past), Freshness::Ignored) => {
-                    self.say(Severity::Warning, past.ignored().to_string());
+                    (Severity::Warning, past.ignored().to_string())
                 }
-                (finding @ Finding::ChecksOut, _) => self.say(Severity::Debug, finding.to_string()),
-                (finding, _) => self.say(Severity::Warning, finding.to_string()),
+                (finding @ Finding::ChecksOut, _) => (Severity::Debug, finding.to_string()),
+                (finding, _) => (Severity::Warning, finding.to_string()),
+            };
+            // A manifest has room for a million of them, which would be told by each run.
+            count += 1;
+            if count <= MARKERS_TOLD {
+                self.say(severity, text);
             }
+        }
+        if count > MARKERS_TOLD {
+            let text = format!("… and {} more.", count - MARKERS_TOLD);
+            self.say(Severity::Warning, text);
         }
         Ok(())
     }
@@ -267,3 +277,6 @@ fn offered(instance: &Instance) -> Option<File<'_>> {
         Location::File { .. } | Location::Slot(_) => None,
     }
 }
+
+/// Of so many freshness markers people are told.
+const MARKERS_TOLD: usize = 10;
