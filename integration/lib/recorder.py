@@ -53,6 +53,9 @@ class Recorder:
 def read_log(path):
     """The entries of a log. One that is still being written ends where nothing has been written yet."""
     content = path.read_bytes()
+    if not content:
+        # Nothing has been written yet, as by a call that syncs nothing.
+        return []
     magic, _, _, sector = struct.unpack_from("<QQQI", content)
     if magic != MAGIC or sector != SECTOR:
         raise SystemExit(f"'{path}' is no log of writes")
