@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::metadata::Sha256;
-use freshness::{judge, marker_date};
+use freshness::{MARKER_PREFIX, judge, marker_date};
 
 /// A manifest that obeys the grammar in every line.
 #[derive(Debug, Clone)]
@@ -56,7 +56,11 @@ impl Manifest {
     ///
     /// The caller goes through the findings: the first [`Finding::Past`] refuses the manifest unless it is told to ignore that.
     pub fn freshness(&self, now: Timestamp, zone: &TimeZone) -> impl Iterator<Item = Finding<'_>> {
-        self.lines()
+        // Most manifests have none, and to look for the word is much less than to read every line.
+        let lines = self.text.contains(MARKER_PREFIX).then(|| self.lines());
+        lines
+            .into_iter()
+            .flatten()
             .flat_map(move |entry| judge(entry, now, zone))
             .flatten()
     }

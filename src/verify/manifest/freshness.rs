@@ -61,7 +61,7 @@ fn number<N: std::str::FromStr>(text: &str, digits: std::ops::RangeInclusive<usi
 }
 
 /// What the name of a marker begins with; its date follows.
-const MARKER_PREFIX: &str = "BEST-BEFORE-";
+pub(super) const MARKER_PREFIX: &str = "BEST-BEFORE-";
 
 /// What one line says about freshness; displayed as the original prints it (compat 2 B6.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
