@@ -69,14 +69,10 @@ impl Session<'_> {
         let mut surveyed = self.survey_for(component, reach, wanted.as_ref())?;
         let mut fitting: Vec<Version> = Vec::new();
         for _ in 0..LOOKS {
-            let Some((version, verdict)) = self.next_question(&surveyed, wanted.as_ref(), &fitting)
-            else {
+            let Some(misfit) = self.next_misfit(&surveyed, wanted.as_ref(), &mut fitting) else {
                 break;
             };
-            match verdict {
-                None => fitting.push(version),
-                Some(why) => surveyed.knowledge.misfits.push((version, why)),
-            }
+            surveyed.knowledge.misfits.push(misfit);
         }
         Ok(surveyed)
     }
@@ -104,24 +100,30 @@ impl Session<'_> {
         Ok(surveyed)
     }
 
-    /// The first version that is about to be chosen and has not been looked at, with its verdict.
-    fn next_question(
+    /// The first version that is about to be chosen and does not fit, with the reason; those that do are added to `fitting`, and
+    /// are not looked at again.
+    fn next_misfit(
         &self,
         surveyed: &Surveyed,
         wanted: Option<&Version>,
-        fitting: &[Version],
-    ) -> Option<(Version, Option<String>)> {
+        fitting: &mut Vec<Version>,
+    ) -> Option<(Version, String)> {
         let resolution = surveyed.resolve();
         let wanted = wanted
             .and_then(|version| resolution.find(version))
             .filter(|index| resolution.sets[*index].exclusion.is_none());
         let chosen = [wanted, resolution.candidate, resolution.settled].into_iter();
-        let index = chosen
-            .flatten()
-            .find(|index| !fitting.contains(resolution.sets[*index].version))?;
-        let version = resolution.sets[index].version.clone();
-        let verdict = self.misfit(&resolution, index);
-        Some((version, verdict))
+        for index in chosen.flatten() {
+            let version = resolution.sets[index].version;
+            if fitting.contains(version) {
+                continue;
+            }
+            match self.misfit(&resolution, index) {
+                None => fitting.push(version.clone()),
+                Some(why) => return Some((version.clone(), why)),
+            }
+        }
+        None
     }
 
     /// Why a version does not fit, as far as its images can be looked into.
