@@ -202,9 +202,18 @@ fn hex_digit(digit: u8) -> Option<u8> {
     }
 }
 
+/// Writes two lower-case digits for each of at most 32 bytes; all at once, for lists of digests would spend most of their time here.
 fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    let mut text = [0; 64];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xf)];
+    }
+    let text = str::from_utf8(&text[..2 * bytes.len()]);
+    f.write_str(text.expect("digits are ASCII"))
 }
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 #[cfg(test)]
 mod tests {
