@@ -113,6 +113,19 @@ fn a_look_is_kept_and_costs_no_second_request() {
 }
 
 #[test]
+fn looks_that_are_kept_do_not_become_more_and_more() {
+    let server = server(Parts::Sent);
+    let host = host(&server);
+    let kept = "var/cache/sysupdate/images";
+    for number in 0..1024 {
+        host.write(&format!("{kept}/{number:064x}.json"), "{}");
+    }
+    app(&host, &["check-new"]).succeeds().prints("2.0\n");
+    let left = host.tree(kept).len();
+    assert!((1..1024).contains(&left), "{left} looks are kept");
+}
+
+#[test]
 fn a_look_that_was_garbled_is_taken_again() {
     let server = server(Parts::Sent);
     let host = host(&server);

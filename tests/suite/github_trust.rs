@@ -52,6 +52,26 @@ fn without_a_digest_of_the_api_the_sums_of_the_release_count_and_are_kept() {
 }
 
 #[test]
+fn sums_of_a_release_that_are_too_large_are_not_read() {
+    let mut repository = Repository::new();
+    let sums = manifest(&[("app_1.raw", "1")]);
+    let others = sums.replace("app_1.raw", &"x".repeat(180)).repeat(17_000);
+    assert!(others.len() > 4 << 20);
+    let sums = format!("{sums}{others}");
+    repository.release(
+        "v1",
+        &[("app_1.raw", "1"), ("SHA256SUMS", &sums)],
+        Digests::Missing,
+    );
+    repository.publish();
+    repository
+        .host()
+        .run(&CHECK)
+        .fails()
+        .says("SHA256SUMS': File overly large, refusing. (more than 4194304 bytes)");
+}
+
+#[test]
 fn what_has_no_digest_at_all_is_not_offered() {
     let mut repository = Repository::new();
     repository.add("1", Digests::Missing);

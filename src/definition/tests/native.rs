@@ -465,6 +465,15 @@ fn hostile_files_are_refused_without_harm() {
     ] {
         assert!(native(&text).load("kubernetes").is_err());
     }
+    for (count, refused) in [(16, false), (17, true)] {
+        let keys: Vec<String> = (0..count).map(|number| format!("'/{number}'")).collect();
+        let text = format!(
+            "[source]\nurl = 'https://a'\n[transfer]\nkeys = [{}]",
+            keys.join(", ")
+        );
+        let loaded = native(&text).load("kubernetes");
+        assert_eq!(loaded.is_err(), refused, "{count} files with keys");
+    }
     let world = native(&" ".repeat(3 << 20));
     assert_eq!(world.refusal("kubernetes"), format!("cannot read '{FILE}'"));
 }

@@ -583,6 +583,22 @@ fn what_is_no_answer_is_a_protocol_error() {
 }
 
 #[test]
+fn a_header_that_does_not_end_is_no_answer() {
+    for (lines, length, is_answer) in [
+        (100, 10, true),
+        (101, 10, false),
+        (90, 4 << 10, true),
+        (90, 5 << 10, false),
+    ] {
+        let line = format!("X: {}\r\n", "x".repeat(length));
+        let head = format!("HTTP/1.1 200 OK\r\n{}\r\n", line.repeat(lines));
+        let server = Server::new(move |_, stream| send(stream, head.as_bytes()));
+        let answer = get(&server.base);
+        assert_eq!(answer.is_ok(), is_answer, "{lines} of {length}: {answer:?}");
+    }
+}
+
+#[test]
 fn what_is_no_url_is_refused_before_anything_is_sent() {
     for url in [
         "http://",
