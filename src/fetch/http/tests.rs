@@ -588,7 +588,8 @@ fn a_header_that_does_not_end_is_no_answer() {
         (100, 10, true),
         (101, 10, false),
         (90, 4 << 10, true),
-        (90, 5 << 10, false),
+        // How much more than 400 KiB is taken depends on the pieces that it comes in.
+        (90, 20 << 10, false),
     ] {
         let line = format!("X: {}\r\n", "x".repeat(length));
         let head = format!("HTTP/1.1 200 OK\r\n{}\r\n", line.repeat(lines));
