@@ -1,67 +1,34 @@
-//! bzip2 streams, one after the other.
+//! bzip2 streams.
 //!
-//! Owns what the library's decoder for several streams leaves open: it goes through any number of empty ones at once.
+//! The library's decoder for several streams goes through any number of empty ones at once: here is the one for a single
+//! stream.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 
 use bzip2::bufread::BzDecoder;
 
-use super::Empty;
+use super::streams::{self, Decode};
 
 /// Decodes all streams of a reader.
-pub(super) struct Streams<R: BufRead> {
-    /// `None` only while one decoder replaces the other.
-    decoder: Option<BzDecoder<R>>,
-    empty: Empty,
-    done: bool,
-}
+pub(super) type Streams<R> = streams::Streams<BzDecoder<R>>;
 
-impl<R: BufRead> Streams<R> {
-    pub(super) fn new(input: R) -> Self {
-        Self {
-            decoder: Some(BzDecoder::new(input)),
-            empty: Empty::default(),
-            done: false,
-        }
+impl<R: BufRead> Decode for BzDecoder<R> {
+    type Input = R;
+    type Setup = ();
+
+    fn set_up() -> io::Result<()> {
+        Ok(())
     }
 
-    pub(super) fn get_mut(&mut self) -> &mut R {
-        self.current().get_mut()
+    fn start((): (), input: R) -> Self {
+        Self::new(input)
     }
 
-    pub(super) fn into_inner(self) -> R {
-        self.decoder
-            .expect("only `read` takes it, and puts one back")
-            .into_inner()
+    fn input(&mut self) -> &mut R {
+        self.get_mut()
     }
 
-    fn current(&mut self) -> &mut BzDecoder<R> {
-        self.decoder
-            .as_mut()
-            .expect("only `read` takes it, and puts one back")
-    }
-}
-
-impl<R: BufRead> Read for Streams<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while !self.done {
-            match self.current().read(buffer) {
-                Ok(0) if !buffer.is_empty() => {}
-                result => {
-                    self.empty = Empty::default();
-                    return result;
-                }
-            }
-            self.empty.one_more()?;
-            if self.get_mut().fill_buf()?.is_empty() {
-                self.done = true;
-                break;
-            }
-            self.decoder = self
-                .decoder
-                .take()
-                .map(|finished| BzDecoder::new(finished.into_inner()));
-        }
-        Ok(0)
+    fn into_input(self) -> R {
+        self.into_inner()
     }
 }

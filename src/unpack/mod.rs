@@ -20,6 +20,7 @@
 mod bz;
 mod lz4;
 mod source;
+mod streams;
 mod xz;
 
 use std::io::{self, BufRead, BufReader, Read};
@@ -131,8 +132,8 @@ impl<R: Read> Decoder<R> {
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
                 Kind::Zstd(decoder)
             }
-            Format::Bzip2 => Kind::Bzip2(Box::new(bz::Streams::new(input))),
-            Format::Lz4 => Kind::Lz4(Box::new(lz4::Frames::new(input))),
+            Format::Bzip2 => Kind::Bzip2(Box::new(bz::Streams::new(input)?)),
+            Format::Lz4 => Kind::Lz4(Box::new(lz4::Frames::new(input)?)),
         };
         Ok(Self { kind })
     }
@@ -219,23 +220,6 @@ impl<R: Read> Read for Decoder<R> {
         })
     }
 }
-
-/// Streams in a row that ended, and brought nothing since the last byte.
-#[derive(Debug, Default)]
-struct Empty(u32);
-
-impl Empty {
-    fn one_more(&mut self) -> io::Result<()> {
-        self.0 += 1;
-        if self.0 > EMPTY {
-            return Err(io::Error::other("there are too many empty streams"));
-        }
-        Ok(())
-    }
-}
-
-/// So many streams may bring nothing.
-const EMPTY: u32 = 64;
 
 /// Packed bytes read at once.
 const BUFFER: usize = 64 << 10;

@@ -1,55 +1,49 @@
-//! xz streams, one after the other, their blocks decoded side by side.
+//! xz streams, their blocks decoded side by side.
 //!
 //! Owns what the library's decoder for several threads leaves open: it ends with the first stream. Blocks are only decoded
 //! side by side when their headers say how large they are, as `xz -T` writes them, and as far as memory allows; the others
 //! are decoded as they come.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::{MtStreamBuilder, Stream};
 
-use super::{Empty, XZ_MEMORY};
+use super::XZ_MEMORY;
+use super::streams::{self, Decode};
 
 /// Decodes all streams of a reader.
-pub(super) struct Streams<R: BufRead> {
-    /// `None` only while one decoder replaces the other.
-    decoder: Option<XzDecoder<R>>,
-    empty: Empty,
-    done: bool,
-}
+pub(super) type Streams<R> = streams::Streams<XzDecoder<R>>;
 
-impl<R: BufRead> Streams<R> {
-    /// # Errors
-    /// When there is no memory for the decoder.
-    pub(super) fn new(input: R) -> io::Result<Self> {
-        Ok(Self {
-            decoder: Some(XzDecoder::new_stream(input, stream()?)),
-            empty: Empty::default(),
-            done: false,
-        })
+impl<R: BufRead> Decode for XzDecoder<R> {
+    type Input = R;
+    type Setup = Stream;
+
+    fn set_up() -> io::Result<Stream> {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let stream = MtStreamBuilder::new()
+            .threads(u32::try_from(threads).unwrap_or(u32::MAX).min(MOST_THREADS))
+            .memlimit_threading(spare_memory())
+            .memlimit_stop(XZ_MEMORY)
+            .decoder()?;
+        Ok(stream)
     }
 
-    pub(super) fn get_mut(&mut self) -> &mut R {
-        self.current().get_mut()
+    fn start(setup: Stream, input: R) -> Self {
+        Self::new_stream(input, setup)
     }
 
-    pub(super) fn into_inner(self) -> R {
-        self.decoder
-            .expect("only `next` takes it, and puts one back")
-            .into_inner()
+    fn input(&mut self) -> &mut R {
+        self.get_mut()
     }
 
-    fn current(&mut self) -> &mut XzDecoder<R> {
-        self.decoder
-            .as_mut()
-            .expect("only `next` takes it, and puts one back")
+    fn into_input(self) -> R {
+        self.into_inner()
     }
 
-    /// Passes over what may be between two streams: whole words of zeros (xz format 1.2.1, section 2.2). Whether anything
-    /// follows.
-    fn has_next(&mut self) -> io::Result<bool> {
-        let input = self.get_mut();
+    /// Between two streams there may be whole words of zeros (xz format 1.2.1, section 2.2).
+    fn is_followed(&mut self) -> io::Result<bool> {
+        let input = self.input();
         let mut padding = 0;
         loop {
             let ready = input.fill_buf()?;
@@ -72,46 +66,6 @@ impl<R: BufRead> Streams<R> {
             _ => Err(io::Error::other("odd padding behind a stream")),
         }
     }
-
-    fn next(&mut self) -> io::Result<()> {
-        let fresh = stream()?;
-        self.decoder = self
-            .decoder
-            .take()
-            .map(|decoder| XzDecoder::new_stream(decoder.into_inner(), fresh));
-        Ok(())
-    }
-}
-
-impl<R: BufRead> Read for Streams<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while !self.done {
-            match self.current().read(buffer) {
-                Ok(0) if !buffer.is_empty() => {}
-                result => {
-                    self.empty = Empty::default();
-                    return result;
-                }
-            }
-            self.empty.one_more()?;
-            if self.has_next()? {
-                self.next()?;
-            } else {
-                self.done = true;
-            }
-        }
-        Ok(0)
-    }
-}
-
-fn stream() -> io::Result<Stream> {
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let stream = MtStreamBuilder::new()
-        .threads(u32::try_from(threads).unwrap_or(u32::MAX).min(MOST_THREADS))
-        .memlimit_threading(spare_memory())
-        .memlimit_stop(XZ_MEMORY)
-        .decoder()?;
-    Ok(stream)
 }
 
 /// What the threads of one decoder may use together: several downloads may be decoded at once.
