@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::catalog::Catalog;
 use crate::compat::Os;
 use crate::definition::transfer::{
-    Authentication, Keys, Place, Source, SourceAccess, SourceCredential, Target, Transfer,
-    UrlSource, Verification,
+    Authentication, Place, Source, SourceAccess, SourceCredential, Target, Transfer, UrlSource,
+    Verification,
 };
 use crate::definition::{Component, ComponentName, DefinitionError, Loader};
 use crate::event::{Event, Reporter, Severity, Silent};
@@ -270,12 +270,7 @@ impl Session<'_> {
             patterns: Patterns::default(),
             access: SourceAccess::default(),
         };
-        let authentication = Authentication {
-            scheme: Verification::OpenPgp,
-            keys: Keys::Usual(Vec::new()),
-            threshold: 1,
-            max_age: None,
-        };
+        let authentication = Authentication::default();
         // Only looked at: what is installed later is verified as its definition says.
         let demand = Demand {
             verification: Verification::Skip,

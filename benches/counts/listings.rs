@@ -7,9 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use sysupdate::catalog::Catalog;
-use sysupdate::definition::transfer::{
-    Authentication, Keys, SourceAccess, UrlSource, Verification,
-};
+use sysupdate::definition::transfer::{Authentication, SourceAccess, UrlSource, Verification};
 use sysupdate::event::Silent;
 use sysupdate::fetch::{Body, Fetch, FetchError, Request, Response, Seams};
 use sysupdate::inventory::remote::{Demand, Freshness, MANIFEST_TIMEOUT, Manifests, Policy};
@@ -63,12 +61,7 @@ pub(crate) fn listing() -> Work {
         patterns: patterns(&["app_@v.raw"]),
         access: SourceAccess::default(),
     };
-    let authentication = Authentication {
-        scheme: Verification::OpenPgp,
-        keys: Keys::Usual(Vec::new()),
-        threshold: 1,
-        max_age: None,
-    };
+    let authentication = Authentication::default();
     Box::new(move || {
         let policy = Policy {
             keyring: None,

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::github;
-use super::transfer::{Activation, Check, Located, Overrides, SourceAccess, Verification};
+use super::transfer::{
+    Activation, Authentication, Check, Located, Overrides, SourceAccess, Verification,
+};
 use crate::gpt::types::PartitionType;
 use crate::pattern::Patterns;
 use crate::version::{Version, VersionRange};
@@ -48,6 +50,7 @@ pub(super) struct Draft {
 
 impl Default for Draft {
     fn default() -> Self {
+        let usual = Authentication::default();
         Self {
             description: None,
             min_version: None,
@@ -56,10 +59,10 @@ impl Default for Draft {
             skip: Vec::new(),
             protected: Vec::new(),
             verified: true,
-            scheme: Verification::OpenPgp,
+            scheme: usual.scheme,
             keys: Vec::new(),
-            threshold: 1,
-            max_age: None,
+            threshold: usual.threshold,
+            max_age: usual.max_age,
             changelog: Vec::new(),
             appstream: Vec::new(),
             features: Vec::new(),

@@ -119,6 +119,18 @@ pub struct Authentication {
     pub max_age: Option<Located<Duration>>,
 }
 
+impl Default for Authentication {
+    /// What holds where a definition says nothing of it: one signature by a key of the host's keyrings.
+    fn default() -> Self {
+        Self {
+            scheme: Verification::OpenPgp,
+            keys: Keys::Usual(Vec::new()),
+            threshold: 1,
+            max_age: None,
+        }
+    }
+}
+
 /// Whose signatures count. All paths are inner ones.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Keys {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::definition::transfer::{
-    Activation, Authentication, BlobSource, BlobTarget, Check, DirectorySource, FileTarget, Keys,
+    Activation, Authentication, BlobSource, BlobTarget, Check, DirectorySource, FileTarget,
     Overrides, Route, Verification,
 };
 use crate::metadata::{Metadata, Sha256};
@@ -21,12 +21,7 @@ pub(crate) fn transfer(id: &str) -> Transfer {
         skip: Vec::new(),
         protected: Vec::new(),
         verification: Verification::Skip,
-        authentication: Authentication {
-            scheme: Verification::OpenPgp,
-            keys: Keys::Usual(Vec::new()),
-            threshold: 1,
-            max_age: None,
-        },
+        authentication: Authentication::default(),
         changelog: Vec::new(),
         appstream: Vec::new(),
         features: Vec::new(),
