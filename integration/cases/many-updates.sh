@@ -13,8 +13,7 @@ END
 
 # holds: what the system holds, a line each
 holds() {
-    # All loop devices of the host are shown: those over this system's files.
-    printf 'loop devices: %s\n' "$(losetup --noheadings --list --raw --output=BACK-MAJ:MIN | grep -cx "$(stat -c '%Hd:%Ld' /etc/sysupdate/transfer.d/hello.toml)" || true)"
+    printf 'loop devices: %s\n' "$(own_loop_devices /etc/sysupdate/transfer.d/hello.toml)"
     printf 'mounts: %s\n' "$(wc -l </proc/1/mountinfo)"
     printf 'units: %s\n' "$(systemctl list-units --all --plain --no-legend | wc -l)"
     printf 'failed units: %s\n' "$(systemctl list-units --failed --plain --no-legend | wc -l)"

@@ -107,7 +107,7 @@ class Trial(Scenario):
         end = time.monotonic() + 10
         while time.monotonic() < end:
             # The guest's own words; a service that has just been started may not have said its version yet.
-            _, found = self.guest.call("bash", "-c", ". /srv/integration/lib/guest.sh; version_running hello && echo; merged sysext")
+            _, found = self.guest.attempt("version_running hello && echo; merged sysext")
             if found.split() == [str(self.running), "hello"]:
                 return None
             time.sleep(0.1)

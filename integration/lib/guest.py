@@ -58,9 +58,13 @@ class Guest:
                               timeout=timeout, check=False)
         return done.returncode, done.stdout.decode(errors="replace").strip()
 
+    def attempt(self, text, timeout=60):
+        """Runs lines of bash that know what lib/guest.sh has, as `call` does."""
+        return self.call("bash", "-c", f". /srv/integration/lib/guest.sh\n{text}", timeout=timeout)
+
     def script(self, text, timeout=60):
-        """Runs lines of bash that know what lib/guest.sh has; what they say. It has to succeed."""
-        status, said = self.call("bash", "-c", f". /srv/integration/lib/guest.sh\n{text}", timeout=timeout)
+        """The same; what they say. They have to succeed."""
+        status, said = self.attempt(text, timeout)
         if status != 0:
             raise SystemExit(f"guest: this ends with {status}:\n{text}\n{said}")
         return said

@@ -191,5 +191,8 @@ main_pid() { systemctl show --value --property=MainPID "$1.service"; }
 # merged sysext|confext: the merged extensions, one a line
 merged() { "systemd-$1" status --json=short | jq -r '.[].extensions | if type == "array" then .[] else empty end'; }
 
+# own_loop_devices FILE: how many are over files of the file system that FILE lies on; all of the host are shown here
+own_loop_devices() { losetup --noheadings --list --raw --output=BACK-MAJ:MIN | grep -cx "$(stat -c '%Hd:%Ld' "$1")" || true; }
+
 # last_activation UNIT: changes whenever the unit is started again
 last_activation() { systemctl show --value --property=ExecMainStartTimestampMonotonic "$1"; }
