@@ -22,14 +22,28 @@ pub(super) fn run(
     version: Option<&str>,
 ) -> Result<Exit, Error> {
     let (components, broken) = load_all(context)?;
+    let seen: Vec<_> = components
+        .into_iter()
+        .map(|component| (used(context, &component), component))
+        .collect();
     let _lock = context.lock(verb)?;
     let mut transaction = Transaction::new(context, Purpose::Rollback)?;
     if broken {
         transaction.tally.fail();
     }
     transaction.resume();
-    for component in components {
+    for (before, component) in seen {
         let name = component.name.clone();
+        // A trial that failed, or another run, may have gone back while this one waited: twice is once too often.
+        if version.is_none()
+            && let (Some(before), Some(now)) = (before, used(context, &component))
+            && now < before
+        {
+            context.say(&format!(
+                "{name} has gone back from {before} to {now} in the meantime."
+            ));
+            continue;
+        }
         match target(context, &component, version) {
             Ok(target) => {
                 let request = Request {
@@ -44,6 +58,13 @@ pub(super) fn run(
         }
     }
     Ok(transaction.tally.exit())
+}
+
+/// The version in use, as far as that can be seen.
+fn used(context: &Context<'_>, component: &Component) -> Option<Version> {
+    let surveyed = context.session.survey(component.clone(), Reach::Offline);
+    let surveyed = surveyed.ok()?;
+    in_use(&surveyed.resolve()).map(|set| set.version.clone())
 }
 
 /// The version to go back to: the one asked for, or the newest that is older than the one in use and may be used.

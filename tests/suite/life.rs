@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::harness::Host;
-use super::server::Server;
+use super::harness::{Host, until};
+use super::server::{Answer, Server, manifest};
 
 const ONE: (&str, &str) = ("app_1.raw", "one");
 const TWO: (&str, &str) = ("app_2.raw", "two");
@@ -129,6 +129,40 @@ fn rollback_is_refused_where_there_is_nothing_to_go_back_to() {
         .run(&["rollback"])
         .fails()
         .says("has no older version to go back to");
+}
+
+#[test]
+fn what_went_back_while_a_rollback_waited_is_not_gone_back_from_again() {
+    let (server, host) = host();
+    server.publish(&[ONE, TWO, THREE]);
+    host.run(&["--instances-max=3", "update"]).succeeds();
+    assert_eq!(in_use(&host), "three");
+    // Another run holds the lock, and goes back from 3 to 2 in the meantime, as a trial does that fails.
+    server.put("/SHA256SUMS", manifest(&[("app_4.raw", "four")]));
+    server.answer("/app_4.raw", Answer::ok("four").stalled(1));
+    let mut holder = host.start(&["acquire"]);
+    let partial = host.path("srv/target/.sysupdate.partial.app_4.raw");
+    until("the holder writes", || partial.exists());
+    let rollback = host.start(&["--wait=20", "rollback"]);
+    let open = std::path::PathBuf::from(format!("/proc/{}/fd", rollback.child.id()));
+    until("the rollback waits for the lock", || {
+        let files = std::fs::read_dir(&open).expect("it runs");
+        files
+            .filter_map(|file| std::fs::read_link(file.ok()?.path()).ok())
+            .any(|file| file.ends_with("run/sysupdate/lock"))
+    });
+    host.remove("srv/target/app.raw");
+    host.link("srv/target/app.raw", "app_2.raw");
+    holder.child.kill().expect("killed");
+    holder.finish();
+    rollback
+        .finish()
+        .succeeds()
+        .says("<default> has gone back from 3 to 2 in the meantime.");
+    assert_eq!(in_use(&host), "two");
+    // By name there is no doubt.
+    host.run(&["rollback", "1"]).succeeds();
+    assert_eq!(in_use(&host), "one");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -16,6 +16,24 @@ use super::{Network, failure};
 
 /// Pieces on the way, so that less than 4 MiB wait even when each is as large as can be.
 const DEPTH: usize = 8;
+
+/// Memory that pieces travel in, used again and again. The HTTP library reads into one buffer for as long as nobody holds
+/// a piece of it, and otherwise needs a new one each time, of which the kernel has to fill in every page.
+#[derive(Default)]
+struct Carriers {
+    /// Those on the way, the one that is read from, and the next.
+    carriers: [BytesMut; DEPTH + 2],
+    next: usize,
+}
+
+impl Carriers {
+    fn load(&mut self, bytes: &[u8]) -> Bytes {
+        let carrier = &mut self.carriers[self.next];
+        self.next = (self.next + 1) % (DEPTH + 2);
+        carrier.extend_from_slice(bytes);
+        carrier.split().freeze()
+    }
+}
 
 enum Piece {
     Data(Bytes),
@@ -42,6 +60,7 @@ pub(super) fn start(
         least: settings.stall_rate.saturating_mul(window.as_secs().max(1)),
         deadline: Instant::now() + window,
         in_window: 0,
+        carriers: Carriers::default(),
     };
     let shared = Arc::downgrade(&network);
     network
@@ -114,6 +133,7 @@ struct Source {
     least: u64,
     deadline: Instant,
     in_window: u64,
+    carriers: Carriers,
 }
 
 impl Source {
@@ -131,7 +151,7 @@ impl Source {
                         });
                     }
                     self.in_window = self.in_window.saturating_add(got);
-                    return Piece::Data(bytes);
+                    return Piece::Data(self.carriers.load(&bytes));
                 }
                 Ok(Ok(None)) => {
                     return match self.length {
