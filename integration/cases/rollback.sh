@@ -60,3 +60,43 @@ eventually 10 'version of the running service' 4 version_running hello
 expect_match 'the history' 'rolled-back +4 +3' "$(sysupdate history)"
 run 0 history --json=short
 expect 'events' 'rolled-back' "$(jq -r '[.[].event] | map(select(. == "rolled-back"))[0]' <<<"$stdout")"
+
+say 'what a trial takes back meanwhile is not gone back from again'
+define hello <<'END'
+[transfer]
+verify = "none"
+
+[source]
+url = "http://127.0.0.1/hello"
+
+[check]
+units = ["hello.service"]
+settle = "3s"
+END
+on_trial() { [[ -e /var/lib/sysupdate/trial/record.json && $(trial_phase) == checking ]] && echo yes || echo no; }
+back_once() {
+    expect_no_trial
+    expect_link /var/lib/extensions/hello.raw "$directory/$(image_name hello 4)"
+    eventually 10 'version of the running service' 4 version_running hello
+}
+crashing_extension hello 5 2
+publish hello
+sysupdate update -A >/dev/null 2>&1 &
+update=$!
+eventually 20 'a trial' yes on_trial
+run 0 --wait=60 rollback -C hello
+expect_match 'the message' 'hello has gone back from 5 to 4 in the meantime' "$stderr"
+status=0
+wait "$update" || status=$?
+expect 'exit status of the update' 3 "$status"
+back_once
+
+say 'nor what a trial takes back that was cut off'
+crashing_extension hello 6 2
+publish hello
+start update -A
+eventually 20 'a trial' yes on_trial
+killed KILL
+run 3 rollback -C hello
+expect_match 'the message' 'hello has gone back from 6 to 4 in the meantime' "$stderr"
+back_once
