@@ -40,3 +40,29 @@ say 'a run with nothing to do asks for nothing'
 rm /run/reboot-required
 run 0 update -A
 if [[ -e /run/reboot-required ]]; then fail 'a run without a change asks for a reboot'; fi
+
+say 'an initrd gets files only'
+define early <<'END'
+[transfer]
+verify = "none"
+
+[source]
+url = "http://127.0.0.1/early"
+END
+extension early 1
+publish early
+touch /etc/initrd-release
+run 0 update -C early
+expect_link /var/lib/extensions/early.raw "/var/lib/extensions.d/early/$(image_name early 1)"
+expect 'merged extensions' $'kernel\nquiet' "$(merged sysext | sort)"
+rm /etc/initrd-release
+
+say 'an extension that is linked and not merged is worth a look, unless it waits for a boot'
+run 1 status
+expect_match 'the status' 'early .*not merged: restart systemd-sysext.service' "$stdout"
+systemctl restart systemd-sysext.service
+expect 'merged extensions' $'early\nkernel\nquiet' "$(merged sysext | sort)"
+run 0 status
+systemctl stop systemd-sysext.service
+run 0 status -C quiet
+run 1 status -C early

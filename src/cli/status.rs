@@ -39,6 +39,9 @@ struct Row {
     links: Vec<LinkView>,
     /// Whether the running system has the extensions merged that its links stand for; none where that does not apply.
     merged: Option<bool>,
+    /// The service that merges what is not.
+    #[serde(skip)]
+    merges: Option<&'static str>,
     /// Since when nothing newer is installed.
     held: Option<String>,
     /// Versions that do not come back by themselves.
@@ -132,13 +135,14 @@ impl System {
         Ok(Self { merged, record })
     }
 
-    /// Whether all of these entries are merged; `None` when none is an extension, or nobody can tell.
-    fn has_merged(&self, entries: &[(ExtensionKind, String)]) -> Option<bool> {
-        let known: Vec<bool> = entries
+    /// Those of these entries that are not merged; `None` when none is an extension, or nobody can tell.
+    fn unmerged(&self, entries: &[(ExtensionKind, String)]) -> Option<Vec<ExtensionKind>> {
+        let known: Vec<_> = entries
             .iter()
-            .filter_map(|(kind, name)| Some(self.merged.get(kind)?.contains(name)))
+            .filter_map(|(kind, name)| Some((*kind, self.merged.get(kind)?.contains(name))))
             .collect();
-        (!known.is_empty()).then(|| known.iter().all(|merged| *merged))
+        let missing = known.iter().filter(|(_, merged)| !merged);
+        (!known.is_empty()).then(|| missing.map(|(kind, _)| *kind).collect())
     }
 }
 
@@ -150,8 +154,12 @@ impl Row {
             .trial
             .as_ref()
             .is_some_and(|trial| trial.phase != Phase::Staged);
-        let waits = self.trial.is_some();
-        self.links.iter().any(broken) || open || (self.merged == Some(false) && !waits)
+        self.links.iter().any(broken) || open || self.lacks_merge().is_some()
+    }
+
+    /// The service to restart for what should be merged by now: what is on trial, or waits for a boot, is not over yet.
+    fn lacks_merge(&self) -> Option<&'static str> {
+        self.merges.filter(|_| self.trial.is_none())
     }
 }
 
@@ -200,8 +208,12 @@ fn row(context: &Context<'_>, name: &ComponentName, system: &System) -> Result<R
             })
         })
         .filter(|_| context.settings.definitions.is_none());
+    let unmerged = system.unmerged(&entries);
     Ok(Row {
-        merged: system.has_merged(&entries),
+        merged: unmerged.as_ref().map(Vec::is_empty),
+        merges: unmerged
+            .and_then(|kinds| kinds.first().copied())
+            .map(ExtensionKind::unit),
         held: marks.hold.as_ref().map(|hold| hold.since.clone()),
         marked: marks
             .versions
@@ -303,6 +315,10 @@ fn render(context: &Context<'_>, rows: &[Row]) -> String {
                 Phase::Staged => format!("{} takes effect at the next boot", trial.version),
                 _ => format!("{} is on trial", trial.version),
             }));
+            notes.extend(
+                row.lacks_merge()
+                    .map(|unit| format!("not merged: restart {unit}")),
+            );
             notes.extend(row.marked.iter().map(|mark| match mark.kind {
                 "bad" => format!("{} is bad: {}", mark.version, mark.reason),
                 _ => format!("{} is held back", mark.version),

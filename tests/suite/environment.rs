@@ -1,13 +1,17 @@
 //! The variables that are read: the README names all of them and no others, and they do what is said there.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use super::harness::{Host, app};
 use super::secrets::proxy;
-use super::server::Server;
+use super::server::{Answer, Server, manifest};
 use super::tls;
 
 /// Read by libraries, each with its own rules.
@@ -75,6 +79,122 @@ fn the_proxy_of_the_environment_is_asked_unless_it_is_to_be_spared() {
             assert_eq!(run.code, code, "{variable} {spare}={spared}: {run:#?}");
             assert_eq!(proxy.take_log().is_empty(), !asked, "{variable} {spare}");
         }
+    }
+}
+
+/// A proxy that lets bytes through to whoever is asked for with CONNECT, and what it was asked.
+fn tunnel() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let base = format!("http://{}", listener.local_addr().expect("an address"));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let log = Arc::clone(&log);
+            thread::spawn(move || pass_through(near, &log));
+        }
+    });
+    (base, asked)
+}
+
+fn pass_through(near: TcpStream, log: &Mutex<Vec<String>>) -> Option<()> {
+    let mut reader = BufReader::new(near.try_clone().ok()?);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        reader.read_line(&mut head).ok().filter(|got| *got > 0)?;
+    }
+    let request = head.lines().next()?.to_owned();
+    let to = request.split(' ').nth(1)?.to_owned();
+    log.lock().ok()?.push(request);
+    let mut near = near;
+    let mut far = TcpStream::connect(to).ok()?;
+    near.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        .ok()?;
+    let mut answer = (far.try_clone().ok()?, near.try_clone().ok()?);
+    thread::spawn(move || io::copy(&mut answer.0, &mut answer.1));
+    io::copy(&mut reader, &mut far).ok().map(|_| ())
+}
+
+#[test]
+fn a_secure_connection_goes_through_the_proxy_for_it() {
+    let base = tls::stranger("server.pem");
+    let address = base.trim_start_matches("https://").to_owned();
+    for (variable, asked) in [
+        ("https_proxy", true),
+        ("HTTPS_PROXY", true),
+        ("all_proxy", true),
+        // What is meant for the other scheme.
+        ("http_proxy", false),
+    ] {
+        let ((proxy, log), mut host) = (tunnel(), Host::new());
+        host.write("etc/sysupdate.d/10-app.transfer", &app(&base, "", ""));
+        host.set("SSL_CERT_FILE", tls::file("ca.pem").display().to_string());
+        host.set(variable, proxy);
+        // The server behind it is heard, and is who it should be. What it says is no manifest.
+        let run = host.run(&["check-new"]).fails().says("SHA256SUMS");
+        run.keeps_quiet_about("certificate");
+        let log = log.lock().expect("whole").clone();
+        let connect = format!("CONNECT {address} HTTP/1.1");
+        let expected: &[String] = if asked { &[connect] } else { &[] };
+        assert_eq!(log, expected, "{variable}");
+    }
+}
+
+#[test]
+fn a_certificate_is_the_servers_own_behind_a_proxy_too() {
+    let ((proxy, log), mut host) = (tunnel(), Host::new());
+    let base = tls::stranger("server.pem");
+    host.write("etc/sysupdate.d/10-app.transfer", &app(&base, "", ""));
+    host.set(
+        "SSL_CERT_FILE",
+        tls::file("times.pem").display().to_string(),
+    );
+    host.set("https_proxy", proxy);
+    host.run(&["check-new"]).fails().says("certificate");
+    assert!(!log.lock().expect("whole").is_empty());
+}
+
+/// What an update writes to a terminal of this kind as its stderr.
+fn seen_on_a_terminal(kind: Option<&str>) -> String {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let server = Server::new();
+    server.put("/SHA256SUMS", manifest(&[("app_1.raw", "one")]));
+    let pause = Duration::from_millis(300);
+    server.answer("/app_1.raw", Answer::ok("one").slow(1, pause));
+    let host = Host::with_app(&server);
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&ours).expect("granted");
+    unlockpt(&ours).expect("unlocked");
+    let name = ptsname(&ours, Vec::new()).expect("a name");
+    let name = name.into_string().expect("UTF-8");
+    let theirs = File::options().read(true).write(true).open(name);
+    let mut command = host.command(&["update"]);
+    command.env_remove("TERM");
+    if let Some(kind) = kind {
+        command.env("TERM", kind);
+    }
+    command.stderr(theirs.expect("the other end"));
+    let reader = thread::spawn(move || {
+        let mut seen = Vec::new();
+        // A terminal ends with an error once nobody has its other end open.
+        let _ = File::from(ours).read_to_end(&mut seen);
+        String::from_utf8_lossy(&seen).into_owned()
+    });
+    let status = command.status().expect("the program runs");
+    // With it goes what it keeps of the other end.
+    drop(command);
+    assert!(status.success());
+    reader.join().expect("a reader")
+}
+
+#[test]
+fn progress_is_drawn_where_the_terminal_can() {
+    let drawn = seen_on_a_terminal(Some("xterm"));
+    assert!(drawn.contains('\u{1b}'), "{drawn:?}");
+    for kind in [Some("dumb"), None] {
+        let told = seen_on_a_terminal(kind);
+        assert!(!told.contains('\u{1b}'), "{told:?}");
+        assert!(told.contains("Successfully installed update '1'."));
     }
 }
 

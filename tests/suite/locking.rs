@@ -1,6 +1,9 @@
 //! Two runs on one root.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
+
+use rustix::process::Signal;
 
 use super::harness::{Host, Running, until};
 use super::server::{Answer, Server, manifest};
@@ -68,7 +71,7 @@ fn a_run_that_waits_can_be_interrupted() {
     let (_server, host, mut running) = busy(|answer| answer.stalled(1));
     let second = host.start(&["--wait=infinity", "update"]);
     std::thread::sleep(Duration::from_millis(300));
-    second.signal(rustix::process::Signal::INT);
+    second.signal(Signal::INT);
     let ended = second.finish();
     assert_eq!(ended.code, Some(130), "{ended:?}");
     running.child.kill().expect("killed");
@@ -108,4 +111,28 @@ fn a_broken_definition_is_told_without_waiting() {
         .keeps_quiet_about("another run");
     running.child.kill().expect("killed");
     running.finish();
+}
+
+#[test]
+fn a_second_signal_ends_what_the_first_cannot() {
+    let server = Server::new();
+    let names: Vec<String> = (0..5000)
+        .map(|number| format!("app_{number}.raw"))
+        .collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
+    server.put("/SHA256SUMS", manifest(&files));
+    let host = Host::with_app(&server);
+    let mut running = host.start(&["list"]);
+    // Nobody reads what it prints, so that it waits for ever.
+    let stdout = running.child.stdout.take().expect("a pipe");
+    until("the pipe is full", || {
+        rustix::io::ioctl_fionread(&stdout).expect("a pipe") >= 60_000
+    });
+    running.signal(Signal::INT);
+    running.signal(Signal::TERM);
+    until("it ends", || {
+        running.child.try_wait().expect("a child of ours").is_some()
+    });
+    let status = running.child.wait().expect("a child of ours");
+    assert_eq!(status.signal(), Some(15), "{status}");
 }
