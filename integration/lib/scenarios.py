@@ -110,7 +110,9 @@ class Scenario:
         os.utime(manifest, (age, age))
 
     def expect_success(self, *arguments):
-        status = self.plain(arguments)
+        self.expect(self.plain(arguments), *arguments)
+
+    def expect(self, status, *arguments):
         if status != 0:
             raise SystemExit(f"{self.name}: '{' '.join(arguments)}' without a disturbance ends with {status}:\n{self.output.read_text()}")
 
@@ -132,7 +134,7 @@ class Scenario:
         self.lay_out()
         shutil.copytree(self.root, self.template, symlinks=True)
         self.expect_success(*self.interrupted)
-        self.expect_success(*self.following)
+        self.expect(self.follow(), *self.following)
         problem = self.broken(self.finally_)
         if problem:
             raise SystemExit(f"{self.name}: without a disturbance: {problem}")
@@ -165,6 +167,10 @@ class Scenario:
             done = subprocess.run(prefix + self.command(arguments), env=self.environment, stdin=subprocess.DEVNULL, stdout=output,
                                   stderr=output, timeout=60, check=False)
         return done.returncode
+
+    def follow(self):
+        """The call that follows; its exit status."""
+        return self.plain(self.following)
 
     # ---- judgements ----
 
@@ -240,7 +246,7 @@ class Scenario:
             problem = self.broken(self.meanwhile)
             if problem:
                 return f"afterwards: {problem}"
-            status = self.plain(self.following)
+            status = self.follow()
             last = (self.output.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
             if status not in self.ends:
                 return f"the second run ends with {status}: {last}"
@@ -552,5 +558,76 @@ class Rollback(Scenario):
         self.expect_success("update")
 
 
+class Hold(Scenario):
+    """The operator's word, which is a file."""
+
+    name = "hold"
+    interrupted = following = ("hold",)
+    meanwhile, finally_ = (1,), (1,)
+
+
+class Feature(Disabled):
+    """A feature is switched on; the update after it installs what it is for."""
+
+    name = "feature"
+    interrupted = following = ("enable-feature", "extras")
+    meanwhile, finally_, standing = (1,), (1,), ()
+
+
+class Add(Scenario):
+    """An extension of a bakery. One that is defined already cannot be added again, only updated."""
+
+    name = "add"
+    artifacts = (Artifact("app", "var/lib/extensions.d/app", "var/lib/extensions/app.raw"),)
+    meanwhile, finally_, standing = (None, 1), (1,), ()
+
+    def __init__(self, work, program, chroot, server):
+        super().__init__(work, program, chroot, server)
+        self.interrupted = self.following = (f"--from={server.url}", "add", "app")
+
+    def lay_out(self):
+        self.publish(1)
+
+    @staticmethod
+    def file_name(artifact, version):
+        return f"{artifact.name}-{version}-{os.uname().machine.replace('x86_64', 'x86-64').replace('aarch64', 'arm64')}.raw"
+
+    def publish(self, version):
+        super().publish(version)
+        inner = self.server.root / "app"
+        inner.mkdir(exist_ok=True)
+        for name in ("SHA256SUMS", *self.digests):
+            shutil.copy2(self.server.root / name, inner)
+
+    def follow(self):
+        status = self.plain(self.following)
+        defined = "'app' is defined already" in self.output.read_text()
+        return self.plain(("-C", "app", "update")) if defined else status
+
+    def broken_files(self, artifact):
+        return super().broken_files(artifact) if (self.root / artifact.directory).exists() else None
+
+
+class Remove(Add):
+    """An extension that goes, with all that was made for it. What was cut off can be called again, until nothing is left to be removed."""
+
+    name = "remove"
+    needs_room = False
+    meanwhile, finally_ = (None, 1), (None,)
+
+    def __init__(self, work, program, chroot, server):
+        super().__init__(work, program, chroot, server)
+        self.interrupted = self.following = ("--yes", "remove", "app")
+
+    def lay_out(self):
+        super().lay_out()
+        self.expect_success(f"--from={self.server.url}", "add", "app")
+
+    def follow(self):
+        status = self.plain(self.following)
+        done = "No transfer definitions for component 'app' found" in self.output.read_text()
+        return 0 if done else status
+
+
 SCENARIOS = (Scenario, FirstInstall, Three, Acquire, Offline, Resume, Vacuum, Disabled, Rollback, Cleanup, Tree, SealedTree, TreeVacuum, Partitions,
-             PartitionsAcquired, PartitionsVacuum)
+             PartitionsAcquired, PartitionsVacuum, Hold, Feature, Add, Remove)

@@ -4,6 +4,7 @@ use super::settings::Selection;
 use super::{Context, Exit, Verb};
 use crate::definition::ComponentName;
 use crate::error::Error;
+use crate::install::cleanup::Emptied;
 use crate::install::{cleanup, database};
 use crate::session::SessionError;
 
@@ -45,6 +46,6 @@ fn one(context: &Context<'_>, name: &ComponentName) -> Result<(), Error> {
         .loader
         .load(name, context.reporter)
         .map_err(SessionError::from)?;
-    cleanup::run(&context.executor, name, Some(&component))?;
+    cleanup::run(&context.executor, name, Some(&component), Emptied::Stays)?;
     Ok(())
 }

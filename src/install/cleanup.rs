@@ -35,6 +35,15 @@ pub enum CleanupError {
 /// Deeper trees are none that any pattern has made.
 const DEPTH: usize = 32;
 
+/// What becomes of a directory that nothing is left in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emptied {
+    /// It stays.
+    Stays,
+    /// It goes, before it is forgotten what it was for.
+    Goes,
+}
+
 /// Removes what the database knows of a component and none of its transfers, enabled or not, covers. Returns how much.
 ///
 /// # Errors
@@ -43,6 +52,7 @@ pub fn run(
     executor: &Executor<'_>,
     name: &ComponentName,
     component: Option<&Component>,
+    emptied: Emptied,
 ) -> Result<usize, CleanupError> {
     let transfers = component.map_or(&[][..], |component| &component.transfers);
     let owners: Vec<Owner<'_>> = transfers
@@ -68,6 +78,12 @@ pub fn run(
         }
         let is_owned = owners.iter().any(|owner| owner.made(&record));
         if !search.kept && !is_owned {
+            if emptied == Emptied::Goes {
+                let Executor {
+                    root, durability, ..
+                } = *executor;
+                atomic::remove_if_empty(root, &record.directory, durability)?;
+            }
             database::forget(executor.root, name, &record, executor.durability)?;
         }
     }

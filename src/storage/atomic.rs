@@ -287,16 +287,28 @@ pub fn remove(root: &Root, directory: &Directory, name: &OsStr) -> Result<(), At
     }
 }
 
-/// Removes a directory that is empty.
+/// Removes a directory if it is empty. One that is not, that something is mounted on, or that is not there, stays.
 ///
 /// # Errors
-/// Whatever the kernel answers: not empty, in use, not there.
-pub fn remove_empty_directory(root: &Root, inner: &Path) -> Result<(), AtomicError> {
+/// Whatever else the kernel answers.
+pub fn remove_if_empty(
+    root: &Root,
+    inner: &Path,
+    durability: Durability,
+) -> Result<(), AtomicError> {
     let failed = |error: io::Error| AtomicError::new("remove", root.outer(inner), error);
     let parent = inner.parent().unwrap_or(Path::new("/"));
-    let above = root.directory(parent).map_err(failed)?;
+    let above = match root.directory(parent) {
+        Ok(above) => above,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
     let name = inner.file_name().unwrap_or_default();
-    rustix::fs::unlinkat(&above, name, AtFlags::REMOVEDIR).map_err(|error| failed(error.into()))
+    match rustix::fs::unlinkat(&above, name, AtFlags::REMOVEDIR) {
+        Ok(()) => sync_directory(root, &above, durability),
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT | Errno::NOTDIR | Errno::BUSY) => Ok(()),
+        Err(error) => Err(failed(error.into())),
+    }
 }
 
 /// Removes a file or, with all that is in it, a directory under the name that it has; links are removed, never followed.

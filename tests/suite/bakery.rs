@@ -340,6 +340,19 @@ fn images_can_be_kept_and_foreign_definitions_are_left_alone() {
         host.tree("var/lib/extensions.d"),
         [format!("tail-scale/tail-scale-1.1-{ARCHITECTURE}.raw 0644")]
     );
+    // As after a removal that was cut off, the next call takes what is left.
+    let rest =
+        format!("'tail-scale-@v-{ARCHITECTURE}.raw' in ROOT/var/lib/extensions.d/tail-scale");
+    host.run(&["remove", "tail-scale"])
+        .fails()
+        .says("'tail-scale' is defined no more, what is left of it goes:")
+        .says(&rest);
+    host.run(&["remove", "tail-scale", "-y"]).succeeds();
+    assert_eq!(host.tree("var/lib/extensions.d"), [""; 0]);
+    assert_eq!(host.tree("var/lib/systemd"), [""; 0]);
+    host.run(&["remove", "tail-scale", "-y"])
+        .fails()
+        .says("No transfer definitions for component 'tail-scale' found.");
     host.write(
         "usr/lib/sysupdate/transfer.d/vendor.toml",
         &format!(

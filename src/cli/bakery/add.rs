@@ -10,6 +10,7 @@ use crate::catalog::Offer;
 use crate::definition::ComponentName;
 use crate::definition::transfer::ActivationMode;
 use crate::error::Error;
+use crate::inventory::link::LinkState;
 use crate::plan::{Goal, Reach, Request};
 use crate::session::{Requirement, SessionError};
 use crate::storage::atomic;
@@ -94,6 +95,13 @@ pub(in super::super) fn add(
                     .say("It takes effect with the next boot, or at once by `sysupdate activate`.");
             }
             Ok(Exit::Success)
+        }
+        other if is_linked(context, &component) => {
+            context.say(&format!(
+                "'{name}' is defined by '{}' and linked, and not everything is done: `sysupdate update -C {name}` goes on.",
+                context.root.outer(&path).display()
+            ));
+            other
         }
         other => {
             // Whoever reads the error calls again; a definition that nothing came of would be in the way.
@@ -306,6 +314,19 @@ fn render(context: &Context<'_>, draft: &Draft<'_>) -> String {
     text
 }
 
+/// Whether a version of it is in use: then it must not be without a definition.
+fn is_linked(context: &Context<'_>, name: &ComponentName) -> bool {
+    let loaded = context.session.load(name, Requirement::AnyTransfer);
+    loaded
+        .and_then(|component| context.session.survey(component, Reach::Offline))
+        .is_ok_and(|surveyed| {
+            let links = surveyed.inventories.iter().flat_map(|one| &one.link);
+            links
+                .into_iter()
+                .any(|link| matches!(link.state, LinkState::To(_)))
+        })
+}
+
 /// Installs what has just been defined.
 fn install(
     context: &Context<'_>,
@@ -327,7 +348,7 @@ fn install(
     };
     transaction.update(vec![component], request);
     let exit = transaction.tally.exit();
-    if exit == Exit::Success && transaction.installed.is_none() {
+    if exit == Exit::Success && transaction.installed.is_none() && !is_linked(context, name) {
         return Err(Error::Request(format!(
             "No version of '{name}' fits this system; `sysupdate search` shows what there is."
         )));

@@ -11,14 +11,21 @@ use crate::activate::{self, ActivateError, effects};
 use crate::definition::{Component, ComponentName};
 use crate::error::Error;
 use crate::extension::ExtensionKind;
-use crate::install::{InstallError, choice, cleanup, marks, owed, vacuum};
+use crate::install::cleanup::Emptied;
+use crate::install::{InstallError, choice, cleanup, database, marks, owed, vacuum};
 use crate::inventory::Instance;
 use crate::plan::Reach;
 use crate::session::{Requirement, SessionError, Surveyed};
 use crate::storage::atomic;
 
 /// One extension that goes.
-struct Doomed {
+enum Doomed {
+    Defined(Box<Defined>),
+    /// Files of one whose definition is gone: a removal that was cut off, or one that kept the images.
+    Remains(ComponentName),
+}
+
+struct Defined {
     name: ComponentName,
     definition: PathBuf,
     surveyed: Surveyed,
@@ -46,8 +53,18 @@ pub(in super::super) fn remove(
     }
     let _lock = context.lock(verb)?;
     for one in &doomed {
-        take_away(context, one)?;
-        context.say(&format!("Removed '{}'.", one.name));
+        let name = match one {
+            Doomed::Defined(defined) => {
+                take_away(context, defined)?;
+                &defined.name
+            }
+            Doomed::Remains(name) => {
+                cleanup::run(&context.executor, name, None, Emptied::Goes)?;
+                name
+            }
+        };
+        forget(context, name)?;
+        context.say(&format!("Removed '{name}'."));
     }
     Ok(Exit::Success)
 }
@@ -58,6 +75,10 @@ fn look(context: &Context<'_>, name: &str) -> Result<Doomed, Error> {
         .parse()
         .map_err(|error| Error::Request(format!("{error}")))?;
     let definition = definition_path(&name.to_string());
+    let known = context.session.loader.names().map_err(SessionError::from)?;
+    if !known.contains(&name) && !database::records(context.root, &name).is_empty() {
+        return Ok(Doomed::Remains(name));
+    }
     let component: Component = context.session.load(&name, Requirement::AnyTransfer)?;
     if context.root.stat(&definition).is_err() {
         let file = component.transfers[0].file.display().to_string();
@@ -67,16 +88,32 @@ fn look(context: &Context<'_>, name: &str) -> Result<Doomed, Error> {
         )));
     }
     let surveyed = context.session.survey(component, Reach::Offline)?;
-    Ok(Doomed {
+    Ok(Doomed::Defined(Box::new(Defined {
         name,
         definition,
         surveyed,
-    })
+    })))
 }
 
 /// What goes, a line each.
 fn lines(context: &Context<'_>, doomed: &Doomed) -> Vec<String> {
     let outer = |path: &Path| context.root.outer(path).display().to_string();
+    let doomed = match doomed {
+        Doomed::Defined(doomed) => doomed,
+        Doomed::Remains(name) => {
+            let mut lines = vec![format!(
+                "'{name}' is defined no more, what is left of it goes:"
+            )];
+            for record in database::records(context.root, name) {
+                lines.push(format!(
+                    "  '{}' in {}",
+                    record.pattern,
+                    outer(&record.directory)
+                ));
+            }
+            return lines;
+        }
+    };
     let mut lines = vec![format!("'{}' goes:", doomed.name)];
     lines.push(format!("  definition {}", outer(&doomed.definition)));
     for inventory in &doomed.surveyed.inventories {
@@ -92,11 +129,9 @@ fn lines(context: &Context<'_>, doomed: &Doomed) -> Vec<String> {
 }
 
 /// First the link and the merge, then what still runs, then the files. The definition goes before the images: a run that is
-/// killed in between leaves files that `cleanup` knows.
-fn take_away(context: &Context<'_>, doomed: &Doomed) -> Result<(), Error> {
+/// killed in between leaves files that `cleanup` knows, and so does the next call of this one.
+fn take_away(context: &Context<'_>, doomed: &Defined) -> Result<(), Error> {
     let root = context.root;
-    let durability = context.executor.durability;
-    let key = context.session.loader.key(&doomed.name);
     let bus = match Scope::of(context) {
         Scope::Running => Some(SystemBus::new().map_err(ActivateError::Bus)?),
         Scope::FilesOnly => None,
@@ -147,14 +182,15 @@ fn take_away(context: &Context<'_>, doomed: &Doomed) -> Result<(), Error> {
                 }
             }
         }
-        cleanup::run(&context.executor, &doomed.name, None)?;
-        for transfer in &doomed.surveyed.component.transfers {
-            // Only if nothing of anybody's is left in it.
-            if let Some(directory) = transfer.target().place.directory() {
-                let _ = atomic::remove_empty_directory(root, directory);
-            }
-        }
+        cleanup::run(&context.executor, &doomed.name, None, Emptied::Goes)?;
     }
+    Ok(())
+}
+
+/// What the program remembers of a component.
+fn forget(context: &Context<'_>, name: &ComponentName) -> Result<(), Error> {
+    let (root, durability) = (context.root, context.executor.durability);
+    let key = context.session.loader.key(name);
     choice::clear(root, &key, durability).map_err(Error::DropIn)?;
     owed::clear(root, &key, durability).map_err(Error::DropIn)?;
     marks::change(root, &key, |marks| {
