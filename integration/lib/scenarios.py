@@ -629,5 +629,38 @@ class Remove(Add):
         return 0 if done else status
 
 
+class Import(Add):
+    """A host that was set up by hand gets definitions of our own form; what it has installed stays where it is."""
+
+    name = "import"
+    artifacts = (Artifact("app", "opt/extensions/app", "etc/extensions/app.raw"),)
+    meanwhile, finally_, standing = (1,), (1,), (1,)
+
+    def __init__(self, work, program, chroot, server):
+        super().__init__(work, program, chroot, server)
+        self.interrupted = self.following = (f"--from={server.url}", "--yes", "import")
+
+    def lay_out(self):
+        self.publish(1)
+        name = self.file_name(self.artifacts[0], 1)
+        text = TRANSFER.format(name="app", directory="opt/extensions/app", url=f"{self.server.url}/app", transfer="",
+                               target="CurrentSymlink=/etc/extensions/app.raw\n")
+        self.write("etc/sysupdate.app.d/app.conf", text.replace("app-@v.img", "app-@v-%a.raw"))
+        self.write("etc/sysupdate.app.d/app.conf.d/10-keep.conf", "[Target]\nInstancesMax=5\n")
+        self.write("etc/systemd/system/systemd-sysupdate.service.d/app.conf",
+                   "[Service]\nExecStartPre=/usr/lib/systemd/systemd-sysupdate -C app update\n")
+        (self.root / "opt/extensions/app").mkdir(parents=True)
+        shutil.copy2(self.server.root / name, self.root / "opt/extensions/app")
+        (self.root / "etc/extensions").mkdir()
+        (self.root / "etc/extensions/app.raw").symlink_to(f"/opt/extensions/app/{name}")
+
+    follow = Scenario.follow
+
+    def broken_link(self, artifact, allowed):
+        # It leads to an absolute path, which here is one below the root.
+        found = os.readlink(self.root / artifact.link)
+        return None if found == f"/{artifact.directory}/{self.file_name(artifact, 1)}" else f"the symlink is '{found}'"
+
+
 SCENARIOS = (Scenario, FirstInstall, Three, Acquire, Offline, Resume, Vacuum, Disabled, Rollback, Cleanup, Tree, SealedTree, TreeVacuum, Partitions,
-             PartitionsAcquired, PartitionsVacuum, Hold, Feature, Add, Remove)
+             PartitionsAcquired, PartitionsVacuum, Hold, Feature, Add, Remove, Import)
