@@ -62,13 +62,7 @@ run 0 history --json=short
 expect 'events' 'rolled-back' "$(jq -r '[.[].event] | map(select(. == "rolled-back"))[0]' <<<"$stdout")"
 
 say 'what a trial takes back meanwhile is not gone back from again'
-define hello <<'END'
-[transfer]
-verify = "none"
-
-[source]
-url = "http://127.0.0.1/hello"
-
+cat >>/etc/sysupdate/transfer.d/hello.toml <<'END'
 [check]
 units = ["hello.service"]
 settle = "3s"

@@ -574,19 +574,15 @@ class Feature(Disabled):
     meanwhile, finally_, standing = (1,), (1,), ()
 
 
-class Add(Scenario):
-    """An extension of a bakery. One that is defined already cannot be added again, only updated."""
+class Extension(Scenario):
+    """An extension of a bakery; the call may name that by its URL."""
 
-    name = "add"
     artifacts = (Artifact("app", "var/lib/extensions.d/app", "var/lib/extensions/app.raw"),)
-    meanwhile, finally_, standing = (None, 1), (1,), ()
+    call = ()
 
     def __init__(self, work, program, chroot, server):
         super().__init__(work, program, chroot, server)
-        self.interrupted = self.following = (f"--from={server.url}", "add", "app")
-
-    def lay_out(self):
-        self.publish(1)
+        self.interrupted = self.following = tuple(word.format(url=server.url) for word in self.call)
 
     @staticmethod
     def file_name(artifact, version):
@@ -599,28 +595,36 @@ class Add(Scenario):
         for name in ("SHA256SUMS", *self.digests):
             shutil.copy2(self.server.root / name, inner)
 
+    def broken_files(self, artifact):
+        return super().broken_files(artifact) if (self.root / artifact.directory).exists() else None
+
+
+class Add(Extension):
+    """It is added. One that is defined already cannot be added again, only updated."""
+
+    name = "add"
+    call = ("--from={url}", "add", "app")
+    meanwhile, finally_, standing = (None, 1), (1,), ()
+
+    def lay_out(self):
+        self.publish(1)
+
     def follow(self):
         status = self.plain(self.following)
         defined = "'app' is defined already" in self.output.read_text()
         return self.plain(("-C", "app", "update")) if defined else status
 
-    def broken_files(self, artifact):
-        return super().broken_files(artifact) if (self.root / artifact.directory).exists() else None
 
-
-class Remove(Add):
-    """An extension that goes, with all that was made for it. What was cut off can be called again, until nothing is left to be removed."""
+class Remove(Extension):
+    """It goes, with all that was made for it. What was cut off can be called again, until nothing is left to be removed."""
 
     name = "remove"
     needs_room = False
-    meanwhile, finally_ = (None, 1), (None,)
-
-    def __init__(self, work, program, chroot, server):
-        super().__init__(work, program, chroot, server)
-        self.interrupted = self.following = ("--yes", "remove", "app")
+    call = ("--yes", "remove", "app")
+    meanwhile, finally_, standing = (None, 1), (None,), ()
 
     def lay_out(self):
-        super().lay_out()
+        self.publish(1)
         self.expect_success(f"--from={self.server.url}", "add", "app")
 
     def follow(self):
@@ -629,16 +633,13 @@ class Remove(Add):
         return 0 if done else status
 
 
-class Import(Add):
+class Import(Extension):
     """A host that was set up by hand gets definitions of our own form; what it has installed stays where it is."""
 
     name = "import"
     artifacts = (Artifact("app", "opt/extensions/app", "etc/extensions/app.raw"),)
+    call = ("--from={url}", "--yes", "import")
     meanwhile, finally_, standing = (1,), (1,), (1,)
-
-    def __init__(self, work, program, chroot, server):
-        super().__init__(work, program, chroot, server)
-        self.interrupted = self.following = (f"--from={server.url}", "--yes", "import")
 
     def lay_out(self):
         self.publish(1)
@@ -655,8 +656,6 @@ class Import(Add):
         (self.root / "etc/extensions/app.raw").symlink_to(f"/opt/extensions/app/{name}")
         # What follows needs no lock when nothing is left to be written.
         self.expect_success("-C", "app", "vacuum")
-
-    follow = Scenario.follow
 
     def broken_link(self, artifact, allowed):
         # It leads to an absolute path, which here is one below the root.

@@ -24,7 +24,11 @@ pub(super) fn run(
     let (components, broken) = load_all(context)?;
     let seen: Vec<_> = components
         .into_iter()
-        .map(|component| (used(context, &component), component))
+        .map(|component| {
+            // Who names a version leaves no doubt.
+            let before = version.is_none().then(|| used(context, &component));
+            (before.flatten(), component)
+        })
         .collect();
     let _lock = context.lock(verb)?;
     let mut transaction = Transaction::new(context, Purpose::Rollback)?;
@@ -35,8 +39,8 @@ pub(super) fn run(
     for (before, component) in seen {
         let name = component.name.clone();
         // A trial that failed, or another run, may have gone back while this one waited: twice is once too often.
-        if version.is_none()
-            && let (Some(before), Some(now)) = (before, used(context, &component))
+        if let Some(before) = before
+            && let Some(now) = used(context, &component)
             && now < before
         {
             context.say(&format!(

@@ -79,10 +79,7 @@ pub fn run(
         let is_owned = owners.iter().any(|owner| owner.made(&record));
         if !search.kept && !is_owned {
             if emptied == Emptied::Goes {
-                let Executor {
-                    root, durability, ..
-                } = *executor;
-                atomic::remove_if_empty(root, &record.directory, durability)?;
+                atomic::remove_if_empty(executor.root, &record.directory, executor.durability)?;
             }
             database::forget(executor.root, name, &record, executor.durability)?;
         }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -163,6 +164,8 @@ pub(crate) fn app(base: &str, transfer: &str, target: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) code: Option<i32>,
+    /// The signal that has ended it.
+    pub(crate) signal: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -180,6 +183,7 @@ impl Run {
         };
         Self {
             code: output.status.code(),
+            signal: output.status.signal(),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
         }

@@ -1,6 +1,5 @@
 //! Two runs on one root.
 
-use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -130,9 +129,6 @@ fn a_second_signal_ends_what_the_first_cannot() {
     });
     running.signal(Signal::INT);
     running.signal(Signal::TERM);
-    until("it ends", || {
-        running.child.try_wait().expect("a child of ours").is_some()
-    });
-    let status = running.child.wait().expect("a child of ours");
-    assert_eq!(status.signal(), Some(15), "{status}");
+    let ended = running.finish();
+    assert_eq!(ended.signal, Some(15), "{ended:?}");
 }

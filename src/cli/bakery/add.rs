@@ -320,10 +320,8 @@ fn is_linked(context: &Context<'_>, name: &ComponentName) -> bool {
     loaded
         .and_then(|component| context.session.survey(component, Reach::Offline))
         .is_ok_and(|surveyed| {
-            let links = surveyed.inventories.iter().flat_map(|one| &one.link);
-            links
-                .into_iter()
-                .any(|link| matches!(link.state, LinkState::To(_)))
+            let mut links = surveyed.inventories.iter().flat_map(|one| &one.link);
+            links.any(|link| matches!(link.state, LinkState::To(_)))
         })
 }
 

@@ -1,7 +1,8 @@
 //! A body on its way from the network task to the caller's thread.
 //!
 //! Owns the channel between the two, the measuring of stalls, and the rule that a body shorter than announced is an
-//! error. The channel is shallow: [`DEPTH`] pieces of at most some 400 KiB (the HTTP library's largest read buffer).
+//! error. The channel is shallow: [`DEPTH`] pieces of at most some 400 KiB (the HTTP library's largest read buffer), in
+//! memory that is used again and again.
 
 use std::io::{self, Read};
 use std::sync::{Arc, Weak};
@@ -28,8 +29,9 @@ struct Carriers {
 
 impl Carriers {
     fn load(&mut self, bytes: &[u8]) -> Bytes {
+        let count = self.carriers.len();
         let carrier = &mut self.carriers[self.next];
-        self.next = (self.next + 1) % (DEPTH + 2);
+        self.next = (self.next + 1) % count;
         carrier.extend_from_slice(bytes);
         carrier.split().freeze()
     }
