@@ -41,12 +41,8 @@ impl Ext {
         if log > 6 {
             return Err(source.damaged(format!("blocks of 2^{log} KiB")));
         }
-        let high = if incompatible & WIDE == 0 {
-            0
-        } else {
-            fields.u32(0x150)
-        };
-        let blocks = u64::from(high) << 32 | u64::from(fields.u32(4));
+        // Like the crate, with or without the feature bit of 64-bit block numbers.
+        let blocks = u64::from(fields.u32(0x150)) << 32 | u64::from(fields.u32(4));
         let whole = blocks.checked_mul(1024 << log);
         if whole.is_none_or(|whole| whole > source.length()) {
             let length = source.length();
@@ -166,9 +162,6 @@ fn kind(file_type: FileType) -> Kind {
         _ => Kind::Other,
     }
 }
-
-/// The feature bit of 64-bit block numbers.
-const WIDE: u32 = 0x80;
 
 /// The feature bit of a journal that has to be replayed.
 const RECOVERY: u32 = 0x4;

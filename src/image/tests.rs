@@ -300,6 +300,20 @@ fn what_cannot_be_looked_into_is_named() {
 }
 
 #[test]
+fn an_ext_file_system_of_more_blocks_than_are_there_is_damaged() {
+    for (name, bytes) in IMAGES.iter().filter(|(name, _)| name.starts_with("ext")) {
+        let mut bytes = bytes.clone();
+        // s_blocks_count_hi, which counts without the feature bit, too.
+        bytes[0x551] = 0x1a;
+        let error = everything(&bytes).expect_err(name);
+        assert!(
+            matches!(&error, ImageError::Damaged { problem, .. } if problem.contains(" blocks are there")),
+            "{name}: {error:?}"
+        );
+    }
+}
+
+#[test]
 fn a_cut_image_is_damaged_or_says_the_same() {
     for (name, bytes) in IMAGES.iter() {
         let whole = everything(bytes).expect(name);
