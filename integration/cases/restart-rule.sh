@@ -99,7 +99,8 @@ since=$(date '+%F %T.%6N')
 run 0 update -A
 eventually 10 'the restart' yes bash -c "[[ \$(systemctl show --value --property=MainPID neighbour.service) != ${before[neighbour]} ]] && echo yes"
 kept untouched
-expect 'starts of the neighbour' 1 "$(journalctl --quiet --since="$since" --unit=neighbour.service --output=cat | grep -c '^Started ')"
+journal '^Started ' --since="$since" --unit=neighbour.service --output=cat
+expect 'starts of the neighbour' 1 "$(grep -c '^Started ' <<<"$journal")"
 # systemd 262 grants the wishes of the image that leaves as well.
 release=(ID=_any)
 suite 5

@@ -32,7 +32,8 @@ expect 'merged extensions' hello "$(merged sysext)"
 [[ ! -e /var/lib/sysupdate/trial/record.json ]] || fail 'the trial is over, and its record is still there'
 expect_match 'the status' '2 is bad' "$(sysupdate status)"
 expect_match 'the history' 'reverted +2 +1' "$(sysupdate history)"
-entry=$(journalctl --quiet --output=json SYSUPDATE_EVENT=reverted SYSUPDATE_COMPONENT=hello)
+journal SYSUPDATE_REASON --output=json SYSUPDATE_EVENT=reverted SYSUPDATE_COMPONENT=hello
+entry=$journal
 expect 'the versions of the journal entry' '2 1' "$(jq -r '"\(.SYSUPDATE_VERSION_BEFORE) \(.SYSUPDATE_VERSION)"' <<<"$entry")"
 expect_match 'the reason in the journal' 'hello.service' "$(jq -r .SYSUPDATE_REASON <<<"$entry")"
 expect_match 'the log of the unit in the journal' 'exit|fail' "$(jq -r .SYSUPDATE_LOG <<<"$entry")"

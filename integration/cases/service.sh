@@ -46,19 +46,19 @@ publish hello
 systemctl start sysupdate.service
 expect 'the result of the service' success "$(systemctl show --property=Result --value sysupdate.service)"
 eventually 10 'version of the running service' 2 version_running hello
-expect_match 'the journal' 'hello: 3 failed, 2 is back' "$(journalctl --quiet -o cat SYSUPDATE_EVENT=reverted)"
+journal 'hello: 3 failed, 2 is back' -o cat SYSUPDATE_EVENT=reverted
 
 say 'no server: the service fails, and says why'
 stop_server
 systemctl start sysupdate.service && fail 'a dead server is no success'
-expect_match 'the journal' '127\.0\.0\.1' "$(journalctl --quiet -o cat -u sysupdate.service -n 20)"
+journal '127\.0\.0\.1' -o cat -u sysupdate.service -n 20
 
 say 'nothing waits for a reboot, so none happens'
 systemctl start sysupdate-reboot.service
 printf '[reboot]\nwindow = "%s 00:00-00:01"\n' "$(LC_ALL=C date -d '+3 days' +%a)" >/etc/sysupdate/config.toml
 echo 'somebody wants it' >/run/reboot-required
 systemctl start sysupdate-reboot.service
-expect_match 'the journal' 'Not rebooting now: the window is' "$(journalctl --quiet -o cat -u sysupdate-reboot.service -n 5)"
+journal 'Not rebooting now: the window is' -o cat -u sysupdate-reboot.service -n 5
 rm /run/reboot-required
 
 say 'the timers are off until somebody wants them'

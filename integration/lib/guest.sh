@@ -56,6 +56,16 @@ eventually() {
     done
 }
 
+# journal REGEX ARGUMENT…: leaves in $journal what journalctl shows, once a line of it matches; case does not matter.
+# What a unit has written is there a moment after the unit has ended.
+journal() {
+    local regex=$1 end=$((SECONDS + 10)); shift
+    while journal=$(journalctl --quiet "$@"); ! grep -qiE -e "$regex" <<<"$journal"; do
+        ((SECONDS < end)) || fail "journalctl $*: expected a line that matches /$regex/, found '$journal'"
+        sleep 0.1
+    done
+}
+
 # run STATUS ARGUMENT…: calls the program; leaves its output in $stdout and $stderr
 run() {
     local expected=$1 status=0; shift
