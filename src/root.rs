@@ -300,6 +300,14 @@ impl Directory {
         })
     }
 
+    /// Whether this is FAT, where a name is all that there is of an inode. The kernel gives a file that is renamed a new entry, and the
+    /// size in it is zero until the file is synced again.
+    pub fn is_fat(&self) -> bool {
+        /// statfs(2).
+        const MSDOS_SUPER_MAGIC: rustix::fs::FsWord = 0x4d44;
+        rustix::fs::fstatfs(&self.descriptor).is_ok_and(|found| found.f_type == MSDOS_SUPER_MAGIC)
+    }
+
     /// Opens the entry `name` with the given flags (`O_CLOEXEC` and `O_NOFOLLOW` are added).
     ///
     /// # Errors

@@ -215,6 +215,15 @@ impl Walk<'_> {
             .or(u64::try_from(nanoseconds(stat.stx_mtime) / 1000).ok());
         metadata.mode = metadata.mode.or(Some(u32::from(stat.stx_mode) & 0o775));
         let has_birth = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
+        // All that a power cut leaves of a renaming, if the entry was written and its size was not.
+        let state = match state {
+            State::Complete | State::Pending
+                if stat.stx_size == 0 && self.side == Side::Target && directory.is_fat() =>
+            {
+                State::Partial
+            }
+            state => state,
+        };
         let provenance = match state {
             State::Pending => provenance(directory, name),
             State::Complete | State::Partial => None,

@@ -182,7 +182,20 @@ pub fn rename(
     rustix::fs::renameat(directory, from, directory, to).map_err(|error| {
         AtomicError::new("rename", root.outer(&directory.path().join(from)), error)
     })?;
+    if durability == Durability::Synced && directory.is_fat() {
+        sync_entry(root, directory, to)?;
+    }
     sync_directory(root, directory, durability)
+}
+
+fn sync_entry(root: &Root, directory: &Directory, name: &OsStr) -> Result<(), AtomicError> {
+    open_entry(directory, name)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| AtomicError::new("sync", root.outer(&directory.path().join(name)), error))
+}
+
+fn open_entry(directory: &Directory, name: &OsStr) -> io::Result<File> {
+    directory.open(name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
 }
 
 /// Points the symlink `name` to `text` in one step, and syncs the directory.
@@ -421,8 +434,16 @@ pub fn remove_file_and_empty_parents(
     let Some(mut directory) = opened(parent)? else {
         return Ok(());
     };
+    // FAT frees the blocks of a file together with its name, and they may reach the disk in any order, unless somebody
+    // holds the file: no name is left of what is not there any more.
+    let held = directory.is_fat().then(|| open_entry(&directory, name));
     remove(root, &directory, name)?;
     sync_directory(root, &directory, durability)?;
+    if let Some(held) = held {
+        drop(held);
+        // Blocks that are free only in memory would be lost.
+        sync_directory(root, &directory, durability)?;
+    }
     let mut emptied = parent;
     while emptied != stop && emptied.starts_with(stop) {
         let (Some(above), Some(name)) = (emptied.parent(), emptied.file_name()) else {
