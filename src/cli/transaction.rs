@@ -631,8 +631,11 @@ pub(super) fn member(context: &Context<'_>, job: &Job<'_>, purpose: Purpose) -> 
             Part {
                 transfer: step.transfer.id.clone(),
                 pending: match step.action {
-                    Action::Keep => None,
-                    Action::Install(_) | Action::Acquire { .. } => Some(pending_path(&target)),
+                    Action::Install(_) | Action::Acquire { .. } if step.slot.is_none() => {
+                        Some(pending_path(&target))
+                    }
+                    // The name of a partition's device says nothing of what it holds, and is not ours to give.
+                    _ => None,
                 },
                 target,
                 digest: set_part.and_then(|part| digest(part)),

@@ -5,6 +5,8 @@
 //! crate allocates what an inode claims. The file system is opened anew for each question, which costs nothing since
 //! the source holds its blocks: the crate's handle cannot go to another thread.
 
+use std::panic::AssertUnwindSafe;
+
 use ext4_view::{Ext4, Ext4Error, Ext4Read, FileType, Metadata};
 
 use super::error::ImageError;
@@ -58,12 +60,21 @@ impl Ext {
             ));
         }
         let ext = Self { source };
-        ext.load()?;
+        ext.with(|_| Ok(()))?;
         Ok(ext)
     }
 
-    fn load(&self) -> Result<Ext4, ImageError> {
-        Ext4::load(Box::new(Reader(self.source.clone()))).map_err(|error| self.failure(&error))
+    /// Asks the crate something. It trusts a length in the checksummed part of a directory, and panics when that is wrong.
+    pub(super) fn with<T>(
+        &self,
+        ask: impl FnOnce(&Ext4) -> Result<T, ImageError>,
+    ) -> Result<T, ImageError> {
+        let answer = || {
+            let ext = Ext4::load(Box::new(Reader(self.source.clone())));
+            ask(&ext.map_err(|error| self.failure(&error))?)
+        };
+        std::panic::catch_unwind(AssertUnwindSafe(answer))
+            .unwrap_or_else(|_| Err(self.source.damaged("a length in it cannot be")))
     }
 
     fn failure(&self, error: &Ext4Error) -> ImageError {
@@ -78,6 +89,11 @@ impl Ext {
 
     fn metadata(&self, ext: &Ext4, path: &str) -> Result<Option<Metadata>, ImageError> {
         match ext.symlink_metadata(absolute(path).as_str()) {
+            // The crate goes through all of a directory, also what its blocks repeat.
+            Ok(metadata) if metadata.is_dir() && metadata.len() > LARGEST_DIRECTORY => {
+                let size = metadata.len();
+                Err(self.source.damaged(format!("a directory of {size} bytes")))
+            }
             Ok(metadata) => Ok(Some(metadata)),
             Err(
                 Ext4Error::NotFound
@@ -92,7 +108,7 @@ impl Ext {
 
 impl Tree for Ext {
     fn stat(&mut self, path: &str) -> Result<Option<Stat>, ImageError> {
-        let metadata = self.metadata(&self.load()?, path)?;
+        let metadata = self.with(|ext| self.metadata(ext, path))?;
         Ok(metadata.map(|metadata| Stat {
             size: if metadata.is_dir() { 0 } else { metadata.len() },
             mtime: metadata.modified().seconds(),
@@ -101,33 +117,35 @@ impl Tree for Ext {
     }
 
     fn list(&mut self, path: &str, visit: &mut Visit<'_>) -> Result<(), ImageError> {
-        let ext = self.load()?;
         let failed = |error| self.failure(&error);
-        for entry in ext.read_dir(absolute(path).as_str()).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name();
-            let name = name.as_ref();
-            if name == b"." || name == b".." {
-                continue;
+        self.with(|ext| {
+            for entry in ext.read_dir(absolute(path).as_str()).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                let name = entry.file_name();
+                let name = name.as_ref();
+                if name == b"." || name == b".." {
+                    continue;
+                }
+                self.source.charge(64)?;
+                let kind = kind(entry.file_type().map_err(failed)?);
+                if visit(name, kind).is_break() {
+                    break;
+                }
             }
-            self.source.charge(64)?;
-            let kind = kind(entry.file_type().map_err(failed)?);
-            if visit(name, kind).is_break() {
-                break;
-            }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn target(&mut self, path: &str) -> Result<Vec<u8>, ImageError> {
-        let ext = self.load()?;
-        let length = self.metadata(&ext, path)?.map(|metadata| metadata.len());
-        if length.is_none_or(|length| length > LINK_LIMIT as u64) {
-            return Err(self.source.damaged("a symlink is too long"));
-        }
-        let text = ext.read_link(absolute(path).as_str());
-        let text = text.map_err(|error| self.failure(&error))?;
-        Ok(AsRef::<[u8]>::as_ref(&text).to_vec())
+        self.with(|ext| {
+            let length = self.metadata(ext, path)?.map(|metadata| metadata.len());
+            if length.is_none_or(|length| length > LINK_LIMIT as u64) {
+                return Err(self.source.damaged("a symlink is too long"));
+            }
+            let text = ext.read_link(absolute(path).as_str());
+            let text = text.map_err(|error| self.failure(&error))?;
+            Ok(AsRef::<[u8]>::as_ref(&text).to_vec())
+        })
     }
 
     fn user_attribute(&mut self, _: &str, _: &str) -> Result<Option<Vec<u8>>, ImageError> {
@@ -137,16 +155,23 @@ impl Tree for Ext {
 
     fn copy(&mut self, path: &str, sink: &mut Sink<'_>) -> Result<(), ImageError> {
         let failed = |error| self.failure(&error);
-        let mut file = self.load()?.open(absolute(path).as_str()).map_err(failed)?;
-        let mut buffer = vec![0; PIECE];
-        loop {
-            let length = file.read_bytes(&mut buffer).map_err(failed)?;
-            if length == 0 {
-                return Ok(());
+        self.with(|ext| {
+            // The crate would follow a link, and believe in the length of what it leads to.
+            let metadata = self.metadata(ext, path)?;
+            if metadata.is_none_or(|metadata| kind(metadata.file_type()) != Kind::File) {
+                return Err(self.source.damaged(format!("'{path}' is no file")));
             }
-            self.source.charge(length as u64)?;
-            sink(&buffer[..length])?;
-        }
+            let mut file = ext.open(absolute(path).as_str()).map_err(failed)?;
+            let mut buffer = vec![0; PIECE];
+            loop {
+                let length = file.read_bytes(&mut buffer).map_err(failed)?;
+                if length == 0 {
+                    return Ok(());
+                }
+                self.source.charge(length as u64)?;
+                sink(&buffer[..length])?;
+            }
+        })
     }
 }
 
@@ -168,6 +193,9 @@ const RECOVERY: u32 = 0x4;
 
 /// The crate holds 16 bytes for each; a group of the usual size is 8 MiB or more.
 const GROUPS: u64 = 16 << 10;
+
+/// Some hundred thousand names, in bytes.
+const LARGEST_DIRECTORY: u64 = 16 << 20;
 
 /// How much of a file is handed on at once.
 const PIECE: usize = 64 << 10;

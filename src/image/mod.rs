@@ -316,7 +316,13 @@ impl Image {
                             continue;
                         }
                         Kind::File => {
-                            let size = self.at(&place)?.map_or(0, |stat| stat.size);
+                            // What a directory says of its entries need not be so.
+                            let Some(stat) =
+                                self.at(&place)?.filter(|stat| stat.kind == Kind::File)
+                            else {
+                                continue;
+                            };
+                            let size = stat.size;
                             let bytes = self.content(&place, size, room)?;
                             room -= bytes.len() as u64;
                             Unit::File(bytes)

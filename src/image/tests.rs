@@ -9,6 +9,8 @@ use backhand::compression::Compressor;
 use backhand::{FilesystemCompressor, FilesystemWriter, NodeHeader};
 use proptest::prelude::*;
 
+use super::ext4::Ext;
+use super::tree::Tree as _;
 use super::*;
 
 const RELEASE: &str = "ID=_any\nARCHITECTURE=x86-64\n";
@@ -309,6 +311,37 @@ fn an_ext_file_system_of_more_blocks_than_are_there_is_damaged() {
         assert!(
             matches!(&error, ImageError::Damaged { problem, .. } if problem.contains(" blocks are there")),
             "{name}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn of_an_ext_file_system_no_link_is_copied_as_a_file() {
+    for (name, bytes) in IMAGES.iter().filter(|(name, _)| name.starts_with("ext")) {
+        let mut bytes = bytes.clone();
+        // The entry of a directory: how long the name is, that it is a symlink's, the name.
+        let entry = b"\x04\x07link";
+        let at = bytes
+            .windows(entry.len())
+            .position(|window| window == entry)
+            .expect(name);
+        bytes[at + 1] = 1;
+        let length = bytes.len() as u64;
+        let source = Source::new(Box::new(Cursor::new(bytes)), length);
+        // ext4 has checksums of its directories.
+        let copied = Ext::open(&source).and_then(|mut ext| {
+            ext.copy("usr/bin/demo", &mut |_| Ok(()))?;
+            ext.copy("usr/bin/link", &mut |_| Ok(()))
+        });
+        assert!(
+            matches!(copied, Err(ImageError::Damaged { .. })),
+            "{name}: {copied:?}"
+        );
+        let panics =
+            Ext::open(&source).and_then(|ext| ext.with(|_| -> Result<(), _> { panic!("so") }));
+        assert!(
+            matches!(panics, Err(ImageError::Damaged { .. })),
+            "{name}: {panics:?}"
         );
     }
 }

@@ -190,6 +190,9 @@ impl AcquireError {
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space, or keep fewer versions with `InstancesMax=`")
             }
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => Some(
+                "the file system of the target has no file of that size (FAT ends at 4 GiB); nothing was changed",
+            ),
             _ => None,
         }
     }
@@ -394,8 +397,13 @@ impl Transfer<'_> {
     ) -> Result<(), AcquireError> {
         let root = self.executor.root;
         match error {
-            // A full disk is worse than a second download.
-            AcquireError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            // A full disk is worse than a second download, and what is too large cannot be gone on with.
+            AcquireError::Write { source, .. }
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge
+                ) =>
+            {
                 atomic::remove(root, directory, self.partial)?;
             }
             // Nothing can be continued from it: the name stays, the bytes go.

@@ -32,6 +32,8 @@ pub mod switch;
 pub mod tree;
 pub mod vacuum;
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -212,6 +214,21 @@ impl Executor<'_> {
             self.say(vacuum::summary(versions, disabled));
         }
         Ok(result?)
+    }
+
+    /// Pushes to the disk what was installed at these paths by a run that was killed, and may not have got to that.
+    ///
+    /// # Errors
+    /// A write error of any byte written before.
+    pub fn push(&self, paths: &[&Path]) -> Result<(), InstallError> {
+        let parents: BTreeSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
+        for parent in parents {
+            if let Ok(directory) = self.root.directory(parent) {
+                crate::storage::tree::sync(self.root, &directory, self.durability)
+                    .map_err(VacuumError::from)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes old versions before anything is fetched, but only as far as the file systems force it.

@@ -106,6 +106,8 @@ enum Privilege {
 
 /// So many bytes each inode counts for, whatever is in it: their names and themselves take room as well.
 const INODE: u64 = 512;
+/// What an extended attribute takes in memory besides its bytes: two lists and what the allocator adds.
+const ATTRIBUTE: usize = size_of::<(OsString, Vec<u8>)>() + 64;
 
 /// Deeper trees are refused: no path of the kernel's leads to what is in them, and nobody could clean up behind them.
 pub const DEPTH: usize = 256;
@@ -185,7 +187,9 @@ impl TreeWriter {
     /// Keeps in mind what a directory gets at the end.
     fn hold(&mut self, path: &Path, attributes: Attributes) -> Result<(), TreeError> {
         let xattrs = attributes.xattrs.iter();
-        let carried: usize = xattrs.map(|(name, value)| name.len() + value.len()).sum();
+        let carried: usize = xattrs
+            .map(|(name, value)| ATTRIBUTE + name.len() + value.len())
+            .sum();
         self.held += size_of::<(PathBuf, Attributes)>() + path.as_os_str().len() + carried;
         if self.held > HELD {
             return Err(TreeError::Directories);

@@ -192,6 +192,10 @@ fn dearmour(file: &[u8]) -> Result<Vec<u8>, Refusal> {
             .find(ARMOUR_END)
             .ok_or_else(|| bad("the armour is cut short"))?
             + ARMOUR_END.len();
+        // The parser looks through the whole block once for each header; base64 has no colon.
+        if rest[..end].matches(':').take(MOST_COLONS + 1).count() > MOST_COLONS {
+            return Err(bad("damaged armour"));
+        }
         let mut block = pgp::armor::Dearmor::new(&rest.as_bytes()[..end]);
         block
             .read_to_end(&mut binary)
@@ -212,6 +216,11 @@ fn check(
         return Err(Refusal::Unsupported);
     }
     let key = issuer(signature).ok_or(Refusal::NoIssuer)?;
+    if signature.issuer_fingerprint().len() + signature.issuer_key_id().len() > MOST_ISSUERS {
+        return Err(Refusal::NotASignature(format!(
+            "it names more than {MOST_ISSUERS} keys"
+        )));
+    }
     match signature.typ() {
         Some(SignatureType::Binary | SignatureType::Text) => {}
         Some(other) => return Err(Refusal::WrongType(other.into())),
@@ -364,6 +373,7 @@ fn key_blocks(signature: &Signature) -> Vec<Certificate> {
             }
             _ => None,
         })
+        .take(MOST_BLOCKS)
         .filter_map(|bytes| packets::split(bytes, BLOCK_PACKETS).ok())
         .flat_map(|packets| Certificate::gather(&packets))
         .filter(|certificate| certificate.signatures() <= BLOCK_PACKETS)
@@ -436,6 +446,15 @@ const KEYRING_PACKETS: usize = 1 << 20;
 
 /// Most packets of a signature file, so most signatures that are checked.
 const SIGNATURE_PACKETS: usize = 16;
+
+/// Most colons in an armoured block. A header has one, and a comment may have some.
+const MOST_COLONS: usize = 64;
+
+/// Most names of its key that a signature may have; one or two are usual.
+const MOST_ISSUERS: usize = 16;
+
+/// Most keys that a signature carries along; gpg adds one.
+const MOST_BLOCKS: usize = 4;
 
 /// Most packets of a key that a signature carries along.
 const BLOCK_PACKETS: usize = 128;

@@ -71,6 +71,13 @@ impl Transaction<'_> {
             .filter(|removal| !linked.contains(removal.path))
             .filter(|removal| noted.contains(removal.path) || noted.contains(&bare(removal.path)))
             .collect();
+        if !removals.is_empty()
+            && let Err(error) = self.context.executor.push(&paths)
+        {
+            // A power cut could leave neither.
+            self.told(name, &error.into());
+            return;
+        }
         self.remove(name, &removals, true);
     }
 

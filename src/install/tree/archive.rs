@@ -53,6 +53,8 @@ const RECORDS_LIMIT: u64 = 1 << 20;
 const OWN_LIMIT: usize = 8 << 20;
 /// The same of all members. Little is, as each has a copy of it: `git archive` notes a commit there.
 const GLOBAL_LIMIT: usize = 64 << 10;
+/// Most headers that say something of one member; two or three are usual.
+const EXTENSIONS: usize = 64;
 /// Bytes are moved in pieces of this size.
 const PIECE: usize = 256 << 10;
 /// Pieces of this size that hold only zeros are left as holes.
@@ -71,6 +73,7 @@ pub fn unpack(reader: &mut dyn Read, writer: &mut TreeWriter) -> Result<(), Arch
         reader: &mut Limited::new(reader, LARGEST),
         global: Records::default(),
         own: Records::default(),
+        extensions: 0,
         is_recognized: false,
     };
     while let Some(header) = archive.header()? {
@@ -85,6 +88,8 @@ struct Archive<'a> {
     global: Records,
     /// What holds for the next one.
     own: Records,
+    /// How many headers have said something of members that are still to come.
+    extensions: usize,
     /// Whether a header was read.
     is_recognized: bool,
 }
@@ -126,6 +131,10 @@ impl Archive<'_> {
 
     fn member(&mut self, header: &Header, writer: &mut TreeWriter) -> Result<(), ArchiveError> {
         let kind = header.entry_type();
+        self.extensions += 1;
+        if self.extensions > EXTENSIONS {
+            return Err(damaged(format!("{EXTENSIONS} headers without a member")));
+        }
         match kind {
             EntryType::XGlobalHeader => {
                 let records = self.records(header)?;
@@ -154,6 +163,7 @@ impl Archive<'_> {
             }
             _ => {}
         }
+        self.extensions = 0;
         let own = std::mem::take(&mut self.own);
         let records = self.global.clone().overridden_by(own);
         let member = member(header, &records)?;

@@ -126,4 +126,14 @@ fn what_directories_carry_is_held_up_to_a_bound() {
     let mut made = (0..1000).map(|_| writer.directory(Path::new("a"), heavy.clone()));
     let error = made.find_map(Result::err);
     assert!(matches!(error, Some(TreeError::Directories)), "{error:?}");
+    // Many small ones take more than their bytes.
+    let top = create(&place.root, &place.top(), OsStr::new("u"), false).expect("made");
+    let mut writer = TreeWriter::new(&place.root, top, u64::MAX);
+    let many = Attributes {
+        xattrs: vec![("user.x".into(), vec![]); 2000],
+        ..mode(0o755)
+    };
+    let mut made = (0..1500).map(|_| writer.directory(Path::new("a"), many.clone()));
+    let error = made.find_map(Result::err);
+    assert!(matches!(error, Some(TreeError::Directories)), "{error:?}");
 }

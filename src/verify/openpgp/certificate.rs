@@ -325,14 +325,11 @@ pub(super) fn hash_name(hash: Option<HashAlgorithm>) -> String {
 
 /// Whether `signature` claims to be made by `key`, by key id or by fingerprint.
 pub(super) fn names(signature: &Signature, key: &impl KeyDetails) -> bool {
-    signature
-        .issuer_fingerprint()
-        .into_iter()
-        .any(|fingerprint| *fingerprint == key.fingerprint())
-        || signature
-            .issuer_key_id()
-            .into_iter()
-            .any(|id| *id == key.legacy_key_id())
+    // The key is hashed for each of them.
+    let (fingerprint, key_id) = (key.fingerprint(), key.legacy_key_id());
+    let mut fingerprints = signature.issuer_fingerprint().into_iter();
+    let mut key_ids = signature.issuer_key_id().into_iter();
+    fingerprints.any(|one| *one == fingerprint) || key_ids.any(|one| *one == key_id)
 }
 
 /// Whether `signature` demands that something be understood which is not (RFC 9580 section 5.2.3.7).

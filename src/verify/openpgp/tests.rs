@@ -144,6 +144,36 @@ fn armour_is_understood_block_by_block() {
 }
 
 #[test]
+fn what_only_costs_time_is_refused() {
+    let party = Party::new(1);
+    let ring = party.usual();
+    let commented = |lines: usize| {
+        let comments = "Comment: x\n".repeat(lines);
+        armoured(&party.signs(made())).replacen('\n', &format!("\n{comments}"), 1)
+    };
+    assert_eq!(outcome(&ring, commented(10).as_bytes()), "good");
+    assert_eq!(outcome(&ring, commented(65).as_bytes()), "NotASignature");
+
+    let stranger = Party::new(2).primary.legacy_key_id();
+    let named = |ids: usize| Made {
+        unhashed: vec![SubpacketData::IssuerKeyId(stranger); ids],
+        ..made()
+    };
+    assert_eq!(outcome(&ring, &party.signs(named(5))), "good");
+    assert_eq!(outcome(&ring, &party.signs(named(20))), "NotASignature");
+
+    let old = party.certificate(vec![], vec![party.certified(made())], vec![]);
+    let carried = |useless: usize| {
+        let none = block(&Party::new(2).usual());
+        (0..useless)
+            .fold(made(), |made, _| made.with(none.clone()))
+            .with(block(&ring))
+    };
+    assert_eq!(outcome(&old, &party.subkey_signs(carried(3))), "good");
+    assert_eq!(outcome(&old, &party.subkey_signs(carried(4))), "UnknownKey");
+}
+
+#[test]
 fn what_is_no_signature_is_refused() {
     let party = Party::new(1);
     let ring = party.usual();

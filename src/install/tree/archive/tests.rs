@@ -418,9 +418,13 @@ fn what_headers_say_in_advance_does_not_pile_up() {
     let few = (0..5).fold(Tape::default(), global).file("few", b"x");
     place.unpack(&few.end()).expect("unpacked");
     let own = |tape: Tape, number: usize| tape.pax(&[(&format!("key.{number}"), &value)]);
+    let empty = |tape: Tape, _: usize| tape.pax(&[]);
+    let some = (0..60).fold(Tape::default(), empty).file("some", b"x");
+    place.unpack(&some.end()).expect("unpacked");
     for (what, tape) in [
         ("of all members", (0..20).fold(Tape::default(), global)),
         ("of one member", (0..1000).fold(Tape::default(), own)),
+        ("nothing at all", (0..70).fold(Tape::default(), empty)),
     ] {
         let error = place.unpack(&tape.file("many", b"x").end());
         assert!(
@@ -428,7 +432,7 @@ fn what_headers_say_in_advance_does_not_pile_up() {
             "{what}: {error:?}"
         );
     }
-    assert_eq!(place.names(), ["few"]);
+    assert_eq!(place.names(), ["few", "some"]);
 }
 
 #[test]
