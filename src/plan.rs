@@ -352,10 +352,11 @@ pub fn decide<'a>(
     }
     let mut steps = Vec::with_capacity(set.parts.len());
     let mut evictions = Vec::new();
+    let running = removal::running(transfers);
     for (index, part) in set.parts.iter().enumerate() {
         let (transfer, inventory) = resolution.transfers[index];
         let mut taken = steps.iter().map(|step: &Step<'_>| step.path.as_path());
-        let one = step::of(transfer, inventory, set, part, &mut taken)?;
+        let one = step::of(transfer, inventory, set, part, &running, &mut taken)?;
         steps.push(one.step);
         evictions.extend(one.eviction);
     }
@@ -366,10 +367,15 @@ pub fn decide<'a>(
         goal: request.goal,
         paths: &paths,
     };
-    let removals = match request.goal {
+    let mut removals = match request.goal {
         Goal::Relink => Vec::new(),
         Goal::Acquire | Goal::Install => removals(transfers, Some(planned), request.instances_max),
     };
+    if !evictions.is_empty() {
+        let first = removal::of_the_evicted(transfers, planned, request.instances_max, &evictions);
+        removals.retain(|later| first.iter().all(|first| first.path != later.path));
+        evictions.splice(0..0, first);
+    }
     let resumes = set.is_partial();
     let newest = resolution
         .newest_complete

@@ -75,6 +75,7 @@ pub fn removals<'a>(
     instances_max: Option<u64>,
 ) -> Vec<Removal<'a>> {
     let mut removals = Vec::new();
+    let running = running(transfers);
     for (index, (transfer, inventory)) in transfers.iter().enumerate() {
         let kept = kept(transfers, index, planned);
         let newest = newest_complete(inventory);
@@ -103,6 +104,7 @@ pub fn removals<'a>(
                 transfer,
                 inventory,
                 planned.map(|planned| planned.version),
+                &running,
                 instances_max,
             );
             removals.extend(
@@ -131,6 +133,39 @@ pub fn removals<'a>(
         }
     }
     removals
+}
+
+/// The versions of which a partition is in use: the other parts of them are the files that it was started with, and what
+/// nothing holds open. They stay like what is protected.
+pub(super) fn running<'a>(transfers: &[(&'a Transfer, &'a Inventory)]) -> BTreeSet<&'a Version> {
+    let installed = transfers
+        .iter()
+        .flat_map(|(_, inventory)| &inventory.installed);
+    installed
+        .filter(|instance| instance.state == State::Complete)
+        .filter(|instance| instance.slot().is_some_and(|slot| slot.in_use))
+        .map(|instance| &instance.metadata.version)
+        .collect()
+}
+
+/// The files of the versions whose partitions are emptied for a plan, if they go with it anyway: they go first, as what
+/// starts a version must not outlive what it starts.
+pub(super) fn of_the_evicted<'a>(
+    transfers: &[(&'a Transfer, &'a Inventory)],
+    planned: Planned<'_>,
+    instances_max: Option<u64>,
+    evictions: &[Removal<'a>],
+) -> Vec<Removal<'a>> {
+    let installed = Planned {
+        goal: Goal::Install,
+        ..planned
+    };
+    let is_evicted = |version| evictions.iter().any(|evicted| evicted.version == version);
+    removals(transfers, Some(installed), instances_max)
+        .into_iter()
+        .filter(|removal| removal.kind == RemovalKind::Old && removal.slot.is_none())
+        .filter(|removal| is_evicted(removal.version))
+        .collect()
 }
 
 fn is_protected(transfer: &Transfer, instance: &Instance) -> bool {
@@ -208,6 +243,7 @@ fn excess<'a>(
     transfer: &Transfer,
     inventory: &'a Inventory,
     planned: Option<&Version>,
+    running: &BTreeSet<&Version>,
     instances_max: Option<u64>,
 ) -> Vec<&'a Instance> {
     let complete = || {
@@ -242,7 +278,8 @@ fn excess<'a>(
             break;
         }
         let version = &group[0].metadata.version;
-        if pinned != Some(version) && !transfer.protected.contains(version) {
+        let stays = transfer.protected.contains(version) || running.contains(version);
+        if pinned != Some(version) && !stays {
             gone.extend(group);
             surplus -= 1;
         }

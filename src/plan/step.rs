@@ -1,5 +1,6 @@
 //! What happens for one transfer: where the version will stand, under which name, and how it comes there.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -29,12 +30,14 @@ impl<'a> From<Step<'a>> for Planned<'a> {
     }
 }
 
-/// Plans the step of one transfer; `taken` are the places that earlier ones of the plan have.
+/// Plans the step of one transfer; `running` are the versions that run, `taken` the places that earlier ones of the plan
+/// have.
 pub(super) fn of<'a>(
     transfer: &'a Transfer,
     inventory: &'a Inventory,
     set: &UpdateSet<'a>,
     part: &Part<'a>,
+    running: &BTreeSet<&Version>,
     taken: &mut dyn Iterator<Item = &Path>,
 ) -> Result<Planned<'a>, PlanError> {
     if let Some(installed) = part.installed
@@ -89,6 +92,7 @@ pub(super) fn of<'a>(
                 slots,
                 inventory,
                 version: set.version,
+                running,
                 size: source.metadata.size,
             };
             let taken: Vec<&Path> = taken.collect();
@@ -138,6 +142,8 @@ struct Choice<'a, 'c> {
     slots: &'c SlotTarget,
     inventory: &'a Inventory,
     version: &'c Version,
+    /// The versions that run: other parts of them may be in use than the one here.
+    running: &'c BTreeSet<&'c Version>,
     /// In bytes, where it is known.
     size: Option<u64>,
 }
@@ -178,7 +184,9 @@ impl<'a> Choice<'a, '_> {
         let stays = held.clone().any(|(instance, slot)| {
             let version = &instance.metadata.version;
             slot.in_use
-                || (instance.state == State::Complete && self.transfer.protected.contains(version))
+                || (instance.state == State::Complete
+                    && (self.transfer.protected.contains(version)
+                        || self.running.contains(version)))
         });
         let newest = self
             .inventory
@@ -198,7 +206,9 @@ impl<'a> Choice<'a, '_> {
                 && version != self.version
                 && !is_linked
                 && !is_needed
-                && (instance.state == State::Partial || !self.transfer.protected.contains(version))
+                && (instance.state == State::Partial
+                    || !(self.transfer.protected.contains(version)
+                        || self.running.contains(version)))
         };
         // Newest first, so the last is the oldest; what was never finished goes before all.
         let mut victims: Vec<(&Instance, &Slot)> = held

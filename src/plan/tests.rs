@@ -1,6 +1,8 @@
 use super::*;
-use crate::definition::transfer::{BlobTarget, FileTarget, Overrides, Route};
+use crate::definition::transfer::{BlobTarget, Disk, FileTarget, Overrides, Route, SlotTarget};
+use crate::inventory::Location;
 use crate::inventory::link::{Link, LinkState};
+use crate::inventory::slots::Slot;
 use crate::resolve::Knowledge;
 use crate::resolve::tests::{inventory, local, located, transfer, version};
 
@@ -318,6 +320,68 @@ fn a_stale_link_alone_is_work_for_update_and_not_for_acquire() {
         assert_eq!(plan.version.as_str(), "2");
     });
     assert_eq!(idle(&one, &inventory, request(Goal::Acquire)), "UpToDate");
+}
+
+#[test]
+fn a_version_goes_with_its_files_first_and_what_runs_stays_in_every_part() {
+    let slots = |id: &str| {
+        let mut transfer = transfer(id);
+        let Route::Blob { target, .. } = &mut transfer.route else {
+            panic!("no bytes")
+        };
+        *target = BlobTarget::Slot(SlotTarget {
+            disk: Disk::OfRoot,
+            kind: PartitionType(crate::metadata::Uuid([7; 16])),
+            patterns: files(&mut self::transfer(id)).patterns.clone(),
+            current_symlink: None,
+            overrides: Overrides::default(),
+            zero_fill: false,
+        });
+        transfer
+    };
+    let held = |id: &str, in_use: bool| {
+        let mut inventory = inventory(id, &["3"], &["1", "2"], None);
+        inventory.link = None;
+        for (instance, (number, in_use)) in inventory
+            .installed
+            .iter_mut()
+            .zip([(2, false), (1, in_use)])
+        {
+            instance.location = Location::Slot(Slot {
+                path: format!("/dev/{id}{number}").into(),
+                number,
+                size: 1 << 20,
+                in_use,
+            });
+        }
+        inventory
+    };
+    let mut kernel = transfer("kernel");
+    kernel.instances_max = 2;
+    files(&mut kernel).current_symlink = None;
+    let mut kernels = inventory("kernel", &["3"], &["1", "2"], None);
+    kernels.link = None;
+    let (root, hashes) = (slots("root"), slots("hashes"));
+    let (running, beside) = (held("root", true), held("hashes", false));
+    let transfers = [(&root, &running), (&hashes, &beside), (&kernel, &kernels)];
+    for goal in [Goal::Install, Goal::Acquire] {
+        let resolution = Resolution::new(&transfers, &Knowledge::default());
+        let decision = decide(&resolution, &transfers, request(goal)).expect("a decision");
+        let Decision::Do(plan) = decision else {
+            panic!("a plan is expected")
+        };
+        assert_eq!(
+            named(&plan.evictions),
+            [
+                "old /target-kernel/x_2",
+                "old /dev/root2",
+                "old /dev/hashes2"
+            ]
+        );
+        assert_eq!(named(&plan.removals), [""; 0]);
+    }
+    let vacuumed = removals(&transfers, None, Some(1));
+    assert_eq!(named(&vacuumed), [""; 0], "the newest, and what runs");
 }
 
 fn files(transfer: &mut Transfer) -> &mut FileTarget {
