@@ -1,9 +1,9 @@
 //! EROFS, through the crate `erofs-rs`: its asynchronous reader over reads that never wait.
 //!
-//! What the crate leaves open is closed here: the block size (it allows 16 MiB), the length of symlinks and of
-//! directories. It decodes one physical cluster at a time, one MiB into twelve at most (with LZMA as much again for
-//! its history), and may decode one anew for each block of a file: only there a hostile image can cost more memory
-//! than 16 MiB, and seconds of work that the budget, which counts what is read, does not see.
+//! What the crate leaves open is closed here: the block size (it allows 16 MiB), the length of symlinks, the size of
+//! compressed directories, and compressed inodes. It decodes one physical cluster at a time, one MiB into twelve at most
+//! (with LZMA as much again for its history), and may decode one anew for each block of a file: only there a hostile
+//! image can cost more memory than 16 MiB, and seconds of work that the budget, which counts what is read, does not see.
 
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use erofs_rs::r#async::EroFS;
 use erofs_rs::backend::AsyncImage;
-use erofs_rs::types::Inode;
+use erofs_rs::types::{Inode, Layout};
 
 use super::error::ImageError;
 use super::source::Source;
@@ -51,6 +51,11 @@ impl Erofs {
         if !(9..=16).contains(&bits) {
             return Err(source.damaged(format!("blocks of 2^{bits} bytes")));
         }
+        let incompatible = u32::from_le_bytes(source.array(SUPERBLOCK + 80)?);
+        if incompatible & METABOX != 0 {
+            // Each inode would be decoded with all that is packed beside it.
+            return Err(ImageError::opaque("an erofs with compressed metadata"));
+        }
         let opened = now(EroFS::new(Blocking(source.clone())));
         let reader = opened.map_err(|error| failure(&source, &error))?;
         let blocks = reader.super_block().block_count();
@@ -59,14 +64,34 @@ impl Erofs {
             let length = source.length();
             return Err(source.damaged(format!("{length} bytes of {blocks} blocks are there")));
         }
-        Ok(Self {
+        let mut erofs = Self {
             source,
             reader,
             latest: None,
-        })
+        };
+        erofs.find("")?;
+        Ok(erofs)
     }
 
+    /// Looks for a file or directory. The crate decodes a whole cluster for each block of a directory.
     fn find(&mut self, path: &str) -> Result<Option<Inode>, ImageError> {
+        let found = self.search(path)?;
+        let is_costly = |inode: &Inode| {
+            let is_packed = matches!(
+                inode.layout(),
+                Some(Layout::CompressedFull | Layout::CompressedCompact)
+            );
+            inode.is_dir() && is_packed && inode.data_size() > LARGEST_PACKED
+        };
+        match found {
+            Some(inode) if is_costly(&inode) => Err(ImageError::opaque(
+                "an erofs with large compressed directories",
+            )),
+            found => Ok(found),
+        }
+    }
+
+    fn search(&mut self, path: &str) -> Result<Option<Inode>, ImageError> {
         let Some((directory, name)) = split(path) else {
             let root = self.reader.super_block().root_inode_id();
             let inode = now(self.reader.get_inode(root));
@@ -217,6 +242,12 @@ const SUPERBLOCK: u64 = 1024;
 
 /// The largest directory whose inodes are held.
 const HELD: usize = 1024;
+
+/// The feature bit of inodes that lie in a packed file.
+const METABOX: u32 = 0x100;
+
+/// The largest compressed directory, in bytes.
+const LARGEST_PACKED: u64 = 64 << 10;
 
 /// How much of a file is handed on at once.
 const PIECE: usize = 64 << 10;

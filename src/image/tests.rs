@@ -283,6 +283,8 @@ fn what_cannot_be_looked_into_is_named() {
     };
     let mut lzo = IMAGES[7].1.clone();
     lzo[20] = 3;
+    let mut metabox = IMAGES[0].1.clone();
+    metabox[1024 + 81] |= 1;
     let rows = [
         (Vec::new(), "what is no image of a known kind"),
         (vec![0; 5], "what is no image of a known kind"),
@@ -291,6 +293,7 @@ fn what_cannot_be_looked_into_is_named() {
         (with(0, b"LUKS\xba\xbe\0\x02"), "an encrypted volume (LUKS)"),
         (with(0, b"XFSB"), "an XFS file system"),
         (lzo, "a squashfs compressed with lzo"),
+        (metabox, "an erofs with compressed metadata"),
     ];
     for (bytes, what) in rows {
         let error = opened(&bytes);
