@@ -206,7 +206,7 @@ fn remove(executor: &Executor<'_>, top: &Path, path: &Path) -> Result<(), Cleanu
     if is_tree {
         vacuum::remove_tree(executor, path, parent)?;
     } else {
-        atomic::remove_file_and_empty_parents(root, path, parent, durability)?;
+        vacuum::remove_file(executor, path, parent)?;
     }
     Ok(())
 }

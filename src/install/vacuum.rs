@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::acquire::partial_name;
-use super::{Executor, slot};
+use super::{Executor, slot, twin};
 use crate::definition::transfer::{Place, Transfer};
+use crate::event::{Event, Severity};
 use crate::inventory::State;
 use crate::inventory::files::{self, FilesError, Sort};
 use crate::inventory::link::{self, Link, LinkError, LinkState};
@@ -77,15 +78,37 @@ pub fn discard(
         (Place::Slots(_), None) => Ok(()),
         (Place::Files(directory), _) => {
             let top = resolved(root, directory);
-            let durability = executor.durability;
-            Ok(atomic::remove_file_and_empty_parents(
-                root, path, &top, durability,
-            )?)
+            Ok(remove_file(executor, path, &top)?)
         }
         (Place::Trees(directory, _), _) => {
             Ok(remove_tree(executor, path, &resolved(root, directory))?)
         }
     }
+}
+
+/// Removes a file, and the directories above it that it was the last in; one that may have two names stays.
+pub(super) fn remove_file(
+    executor: &Executor<'_>,
+    path: &Path,
+    top: &Path,
+) -> Result<(), AtomicError> {
+    let Executor {
+        root, durability, ..
+    } = *executor;
+    let Some(other) = twin::of(root, path) else {
+        return atomic::remove_file_and_empty_parents(root, path, top, durability);
+    };
+    let (path, other) = (root.outer(path), root.outer(&other));
+    let text = format!(
+        "'{}' stays: it has the content of '{}', and a renaming that was cut off leaves two names of one file on FAT. \
+         Unmount the file system and run fsck.vfat on it.",
+        path.display(),
+        other.display()
+    );
+    executor
+        .reporter
+        .report(&Event::Message(Severity::Warning, text));
+    Ok(())
 }
 
 /// Removes a directory and all that is in it, and the directories above it that it was the last in. It first gets the
@@ -174,10 +197,7 @@ pub fn remove_unclaimed(
         for path in files::unclaimed_temporaries(root, directory, &neighbours, sort)? {
             match sort {
                 Sort::Trees => remove_tree(executor, &path, directory)?,
-                Sort::Files => {
-                    let durability = executor.durability;
-                    atomic::remove_file_and_empty_parents(root, &path, directory, durability)?;
-                }
+                Sort::Files => remove_file(executor, &path, directory)?,
             }
         }
     }
