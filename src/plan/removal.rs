@@ -137,7 +137,7 @@ pub fn removals<'a>(
 
 /// The versions of which a partition is in use: the other parts of them are the files that it was started with, and what
 /// nothing holds open. They stay like what is protected.
-pub(super) fn running<'a>(transfers: &[(&'a Transfer, &'a Inventory)]) -> BTreeSet<&'a Version> {
+pub(super) fn running<'a>(transfers: &[(&'a Transfer, &'a Inventory)]) -> Vec<&'a Version> {
     let installed = transfers
         .iter()
         .flat_map(|(_, inventory)| &inventory.installed);
@@ -243,7 +243,7 @@ fn excess<'a>(
     transfer: &Transfer,
     inventory: &'a Inventory,
     planned: Option<&Version>,
-    running: &BTreeSet<&Version>,
+    running: &[&Version],
     instances_max: Option<u64>,
 ) -> Vec<&'a Instance> {
     let complete = || {
@@ -278,7 +278,7 @@ fn excess<'a>(
             break;
         }
         let version = &group[0].metadata.version;
-        let stays = transfer.protected.contains(version) || running.contains(version);
+        let stays = transfer.protected.contains(version) || running.contains(&version);
         if pinned != Some(version) && !stays {
             gone.extend(group);
             surplus -= 1;

@@ -1,6 +1,5 @@
 //! What happens for one transfer: where the version will stand, under which name, and how it comes there.
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +36,7 @@ pub(super) fn of<'a>(
     inventory: &'a Inventory,
     set: &UpdateSet<'a>,
     part: &Part<'a>,
-    running: &BTreeSet<&Version>,
+    running: &[&Version],
     taken: &mut dyn Iterator<Item = &Path>,
 ) -> Result<Planned<'a>, PlanError> {
     if let Some(installed) = part.installed
@@ -143,7 +142,7 @@ struct Choice<'a, 'c> {
     inventory: &'a Inventory,
     version: &'c Version,
     /// The versions that run: other parts of them may be in use than the one here.
-    running: &'c BTreeSet<&'c Version>,
+    running: &'c [&'c Version],
     /// In bytes, where it is known.
     size: Option<u64>,
 }
@@ -186,7 +185,7 @@ impl<'a> Choice<'a, '_> {
             slot.in_use
                 || (instance.state == State::Complete
                     && (self.transfer.protected.contains(version)
-                        || self.running.contains(version)))
+                        || self.running.contains(&version)))
         });
         let newest = self
             .inventory
@@ -208,7 +207,7 @@ impl<'a> Choice<'a, '_> {
                 && !is_needed
                 && (instance.state == State::Partial
                     || !(self.transfer.protected.contains(version)
-                        || self.running.contains(version)))
+                        || self.running.contains(&version)))
         };
         // Newest first, so the last is the oldest; what was never finished goes before all.
         let mut victims: Vec<(&Instance, &Slot)> = held
