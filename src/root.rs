@@ -308,6 +308,14 @@ impl Directory {
         rustix::fs::fstatfs(&self.descriptor).is_ok_and(|found| found.f_type == MSDOS_SUPER_MAGIC)
     }
 
+    /// Opens the entry `name` for reading, whatever it is: nobody is waited for at the other end of a pipe.
+    ///
+    /// # Errors
+    /// Whatever the kernel answers; a symlink is refused.
+    pub fn open_to_read(&self, name: &OsStr) -> io::Result<File> {
+        self.open(name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
+    }
+
     /// Opens the entry `name` with the given flags (`O_CLOEXEC` and `O_NOFOLLOW` are added).
     ///
     /// # Errors

@@ -66,6 +66,22 @@ def disks(log, ended, every, seed):
             yield f"flush {flush} and a part ({number})", flush + 1, some, over
 
 
+def put_together(whole, cut, log, ended, every, seed):
+    """Makes `cut` each of these disks, none twice, out of two that are as before the call: what it is, whether the call may have ended."""
+    applied, seen = 0, set()
+    for number, (what, upto, rest, over) in enumerate(disks(log, ended, every, seed)):
+        whole.apply([(entry.offset, entry.data) for entry in log[applied:upto] if entry.data])
+        applied = upto
+        writes = torn(rest, number)
+        # All up to a flush is also all after the one before; and of a single write there are not many parts.
+        identity = over, hash(frozenset(whole.with_(writes).items()))
+        if identity not in seen:
+            seen.add(identity)
+            cut.become(whole)
+            cut.apply(writes)
+            yield what, over
+
+
 def torn(writes, number):
     """The writes as (offset, data); of the last one only a part, if it is the turn of such a disk. A block is written or not: no file
     system stands half a superblock."""

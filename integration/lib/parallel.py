@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import os
+import re
 import subprocess
 import sys
 
@@ -26,3 +27,8 @@ def run(parts):
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return ended
+
+
+def total(ended, what):
+    """The sum of the numbers before this word in the last lines."""
+    return sum(int(found[1]) for _, line in ended if (found := re.search(rf"(\d+) {what}", line)))

@@ -14,6 +14,15 @@ MAGIC, SECTOR = 0x6A736677736872, 512
 Entry = collections.namedtuple("Entry", "offset data flags")
 
 
+def logged(disk, log):
+    """What `-blockdev` takes for a device, the last of them, over the file `disk` that keeps a log in the file `log`."""
+    return (
+        f"driver=file,node-name=disk,filename={disk}",
+        f"driver=file,node-name=log,filename={log}",
+        f"driver=blklogwrites,node-name=logged,file=disk,log=log,log-sector-size={SECTOR}",
+    )
+
+
 class Recorder:
     """Records what is written to `disk` for as long as the `with` block lasts; `state` is a folder for its files."""
 
@@ -25,13 +34,8 @@ class Recorder:
             path.touch()
 
     def __enter__(self):
-        blocks = {
-            "disk": f"driver=file,node-name=disk,filename={self.disk}",
-            "log": f"driver=file,node-name=log,filename={self.log}",
-            "logged": f"driver=blklogwrites,node-name=logged,file=disk,log=log,log-sector-size={SECTOR}",
-        }
         command = ["qemu-storage-daemon"]
-        for block in blocks.values():
+        for block in logged(self.disk, self.log):
             command += ["--blockdev", block]
         command += ["--export", f"type=fuse,id=export,node-name=logged,mountpoint={self.export},writable=on"]
         output = (self.state / "output").open("wb")

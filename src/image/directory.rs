@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::FileType;
 
 use super::error::ImageError;
 use super::tree::{Kind, LINK_LIMIT, Sink, Stat, Tree, Visit};
@@ -52,8 +52,7 @@ impl Files {
         let Some((above, name)) = self.place(path)? else {
             return Ok(None);
         };
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        match above.open(name, flags, Mode::empty()) {
+        match above.open_to_read(name) {
             Ok(file) => Ok(Some(file)),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(ImageError::Read(error)),

@@ -83,12 +83,12 @@ impl Erofs {
             );
             inode.is_dir() && is_packed && inode.data_size() > LARGEST_PACKED
         };
-        match found {
-            Some(inode) if is_costly(&inode) => Err(ImageError::opaque(
+        if found.as_ref().is_some_and(is_costly) {
+            return Err(ImageError::opaque(
                 "an erofs with large compressed directories",
-            )),
-            found => Ok(found),
+            ));
         }
+        Ok(found)
     }
 
     fn search(&mut self, path: &str) -> Result<Option<Inode>, ImageError> {

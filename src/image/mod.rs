@@ -322,8 +322,7 @@ impl Image {
                             else {
                                 continue;
                             };
-                            let size = stat.size;
-                            let bytes = self.content(&place, size, room)?;
+                            let bytes = self.content(&place, stat.size, room)?;
                             room -= bytes.len() as u64;
                             Unit::File(bytes)
                         }

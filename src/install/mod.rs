@@ -328,6 +328,11 @@ impl Executor<'_> {
     fn say(&self, text: String) {
         self.reporter.report(&Event::Message(Severity::Info, text));
     }
+
+    fn warn(&self, text: String) {
+        let warning = Event::Message(Severity::Warning, text);
+        self.reporter.report(&warning);
+    }
 }
 
 /// The artifacts of one plan, or the first reason why they are not all here.

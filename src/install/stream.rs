@@ -8,7 +8,7 @@ use super::Executor;
 use super::acquire::{AcquireError, LARGEST};
 use super::origin::{Counted, Origin, Source};
 use super::partial::Found;
-use crate::event::{Event, Severity};
+use crate::event::Event;
 use crate::fetch::FetchError;
 use crate::metadata::Sha256;
 use crate::unpack::{Decoder, Format};
@@ -34,11 +34,6 @@ pub(super) fn persist<T>(
     begun: impl Fn() -> Option<Found>,
 ) -> Result<T, AcquireError> {
     let Executor { fetch, .. } = *executor;
-    let warn = |text: String| {
-        executor
-            .reporter
-            .report(&Event::Message(Severity::Warning, text));
-    };
     let mut found = found;
     let mut is_anew = false;
     loop {
@@ -52,7 +47,7 @@ pub(super) fn persist<T>(
             (AcquireError::Fetch(failure), Origin::Remote { url, .. })
                 if failure.is_transient() && fetch.has_alternative(url) =>
             {
-                warn(format!("{failure} Going on with the next mirror..."));
+                executor.warn(format!("{failure} Going on with the next mirror..."));
                 found = begun();
             }
             (error, _) if !is_anew && error.is_of_a_seam(is_pieced) => {
@@ -72,7 +67,7 @@ pub(super) fn persist<T>(
                     } else {
                         ""
                     };
-                    warn(format!(
+                    executor.warn(format!(
                         "'{address}' is not what the manifest says.{outlook}"
                     ));
                 }

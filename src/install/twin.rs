@@ -5,8 +5,6 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
-
 use crate::inventory::State;
 use crate::inventory::files;
 use crate::root::{Directory, Root};
@@ -38,7 +36,7 @@ fn beside(directory: &Directory, name: &OsStr) -> Option<PathBuf> {
 
 fn is_same(directory: &Directory, one: &OsStr, two: &OsStr) -> io::Result<bool> {
     let open = |name| {
-        let file = directory.open(name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
+        let file = directory.open_to_read(name)?;
         io::Result::Ok(BufReader::with_capacity(PIECE, file))
     };
     let (mut one, mut two) = (open(one)?, open(two)?);

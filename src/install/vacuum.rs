@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use super::acquire::partial_name;
 use super::{Executor, slot, twin};
 use crate::definition::transfer::{Place, Transfer};
-use crate::event::{Event, Severity};
-use crate::inventory::State;
 use crate::inventory::files::{self, FilesError, Sort};
 use crate::inventory::link::{self, Link, LinkError, LinkState};
 use crate::pattern::Patterns;
@@ -92,11 +90,9 @@ pub(super) fn remove_file(
     path: &Path,
     top: &Path,
 ) -> Result<(), AtomicError> {
-    let Executor {
-        root, durability, ..
-    } = *executor;
+    let root = executor.root;
     let Some(other) = twin::of(root, path) else {
-        return atomic::remove_file_and_empty_parents(root, path, top, durability);
+        return atomic::remove_file_and_empty_parents(root, path, top, executor.durability);
     };
     let (path, other) = (root.outer(path), root.outer(&other));
     let text = format!(
@@ -105,9 +101,7 @@ pub(super) fn remove_file(
         path.display(),
         other.display()
     );
-    executor
-        .reporter
-        .report(&Event::Message(Severity::Warning, text));
+    executor.warn(text);
     Ok(())
 }
 
@@ -128,10 +122,9 @@ pub(super) fn remove_tree(
     let Ok(directory) = root.directory(parent) else {
         return Ok(());
     };
-    let bare = [State::Pending, State::Partial]
-        .iter()
-        .find_map(|state| name.to_str()?.strip_prefix(state.prefix()))
-        .map_or(name, OsStr::new);
+    let bare = name
+        .to_str()
+        .map_or(name, |name| OsStr::new(files::split_state(name).1));
     let doomed = partial_name(bare);
     if *doomed != *name {
         tree::remove(root, &directory, &doomed)?;

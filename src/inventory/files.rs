@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, StatxFlags, StatxTimestamp};
+use rustix::fs::{FileType, StatxFlags, StatxTimestamp};
 
 use super::{Arrival, Instance, Location, Provenance, State};
 use crate::pattern::Patterns;
@@ -216,14 +216,8 @@ impl Walk<'_> {
         metadata.mode = metadata.mode.or(Some(u32::from(stat.stx_mode) & 0o775));
         let has_birth = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
         // All that a power cut leaves of a renaming, if the entry was written and its size was not.
-        let state = match state {
-            State::Complete | State::Pending
-                if stat.stx_size == 0 && self.side == Side::Target && directory.is_fat() =>
-            {
-                State::Partial
-            }
-            state => state,
-        };
+        let is_cut_off = self.side == Side::Target && stat.stx_size == 0 && directory.is_fat();
+        let state = if is_cut_off { State::Partial } else { state };
         let provenance = match state {
             State::Pending => provenance(directory, name),
             State::Complete | State::Partial => None,
@@ -247,9 +241,7 @@ impl Walk<'_> {
 
 /// What the file says of its download; file systems without extended attributes keep none.
 fn provenance(directory: &Directory, name: &OsStr) -> Option<Provenance> {
-    let file = directory
-        .open(name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
-        .ok()?;
+    let file = directory.open_to_read(name).ok()?;
     let mut text = [0; 128];
     let length = rustix::fs::fgetxattr(&file, Provenance::ATTRIBUTE, &mut text).ok()?;
     std::str::from_utf8(text.get(..length)?).ok()?.parse().ok()

@@ -182,10 +182,7 @@ impl<'a> Choice<'a, '_> {
         // Something that works stays in any case: what runs, or what is protected.
         let stays = held.clone().any(|(instance, slot)| {
             let version = &instance.metadata.version;
-            slot.in_use
-                || (instance.state == State::Complete
-                    && (self.transfer.protected.contains(version)
-                        || self.running.contains(&version)))
+            slot.in_use || (instance.state == State::Complete && self.is_kept(version))
         });
         let newest = self
             .inventory
@@ -205,9 +202,7 @@ impl<'a> Choice<'a, '_> {
                 && version != self.version
                 && !is_linked
                 && !is_needed
-                && (instance.state == State::Partial
-                    || !(self.transfer.protected.contains(version)
-                        || self.running.contains(&version)))
+                && (instance.state == State::Partial || !self.is_kept(version))
         };
         // Newest first, so the last is the oldest; what was never finished goes before all.
         let mut victims: Vec<(&Instance, &Slot)> = held
@@ -234,6 +229,11 @@ impl<'a> Choice<'a, '_> {
             is_newest: false,
         };
         Ok((slot, Some(removal)))
+    }
+
+    /// Whether what is complete of a version stays in any case.
+    fn is_kept(&self, version: &Version) -> bool {
+        self.transfer.protected.contains(version) || self.running.contains(&version)
     }
 
     /// What is with the partitions there are.

@@ -189,13 +189,10 @@ pub fn rename(
 }
 
 fn sync_entry(root: &Root, directory: &Directory, name: &OsStr) -> Result<(), AtomicError> {
-    open_entry(directory, name)
+    directory
+        .open_to_read(name)
         .and_then(|file| file.sync_all())
         .map_err(|error| AtomicError::new("sync", root.outer(&directory.path().join(name)), error))
-}
-
-fn open_entry(directory: &Directory, name: &OsStr) -> io::Result<File> {
-    directory.open(name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
 }
 
 /// Points the symlink `name` to `text` in one step, and syncs the directory.
@@ -436,7 +433,7 @@ pub fn remove_file_and_empty_parents(
     };
     // FAT frees the blocks of a file together with its name, and they may reach the disk in any order, unless somebody
     // holds the file: no name is left of what is not there any more.
-    let held = directory.is_fat().then(|| open_entry(&directory, name));
+    let held = directory.is_fat().then(|| directory.open_to_read(name));
     remove(root, &directory, name)?;
     sync_directory(root, &directory, durability)?;
     if let Some(held) = held {

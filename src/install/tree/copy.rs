@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat};
+use rustix::fs::{FileType, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use crate::fetch::Cancel;
@@ -103,8 +103,7 @@ impl Copy<'_> {
         }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
-                let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-                let file = source.open(name, flags, Mode::empty()).map_err(read)?;
+                let file = source.open_to_read(name).map_err(read)?;
                 let attributes = attributes(&stat, of_open(&file).map_err(read)?);
                 self.writer.file(path, &attributes, |writer, copy| {
                     fill(&file, copy, writer, self.cancel, &source.path().join(name))
