@@ -637,6 +637,7 @@ pub(super) fn member(context: &Context<'_>, job: &Job<'_>, purpose: Purpose) -> 
                     // The name of a partition's device says nothing of what it holds, and is not ours to give.
                     _ => None,
                 },
+                partition: step.slot.is_some(),
                 target,
                 digest: set_part.and_then(|part| digest(part)),
                 link,

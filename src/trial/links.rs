@@ -3,7 +3,11 @@
 //! Forward is what `install::switch` does for a run of its own. Back is its mirror: the link first, so that it never
 //! leads to nothing, then the file under its pending name, whole and ready to be installed again. Both may be repeated
 //! at any point: what is done already is left as it is.
+//!
+//! What is written into partitions is not moved here: which one, and what it is called then, is in the plan of the run
+//! that was cut off, and the next update makes the same. A kernel must not get its name before that.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::install::switch::SwitchError;
@@ -23,24 +27,29 @@ pub(super) enum Step {
     Stood,
     /// The file is gone.
     Lost,
+    /// It goes on with the next update: what it is started from may not be installed yet.
+    Left,
 }
 
-/// Finishes the switch of a member; `Lost` when one of its files is neither here nor there: nothing more is moved then.
+/// Finishes the switch of a member; nothing is moved when one of its files is neither here nor there (`Lost`), or has
+/// no name yet and belongs to a partition (`Left`).
 pub(super) fn forward(
     root: &Root,
     member: &Member,
     durability: Durability,
 ) -> Result<Step, SwitchError> {
-    let stands = |part: &Part| {
-        exists(root, &part.target) || part.pending.as_ref().is_some_and(|path| exists(root, path))
-    };
-    if !member.parts.iter().all(stands) {
+    let waits = |part: &Part| part.pending.as_ref().is_some_and(|path| exists(root, path));
+    let stands = |part: &Part| part.partition || installed(root, &part.target).is_some();
+    if !member.parts.iter().all(|part| stands(part) || waits(part)) {
         return Ok(Step::Lost);
+    }
+    if member.has_partition() && !member.parts.iter().all(stands) {
+        return Ok(Step::Left);
     }
     let mut step = Step::Stood;
     for part in &member.parts {
         if let Some(pending) = &part.pending
-            && !exists(root, &part.target)
+            && !stands(part)
         {
             rename(root, pending, &part.target, durability)?;
             step = Step::Moved;
@@ -73,9 +82,9 @@ pub(super) fn back(
     }
     for part in &member.parts {
         if let Some(pending) = &part.pending
-            && exists(root, &part.target)
+            && let Some(target) = installed(root, &part.target)
         {
-            rename(root, &part.target, pending, durability)?;
+            rename(root, &target, pending, durability)?;
         }
     }
     Ok(())
@@ -90,6 +99,36 @@ pub fn pending_path(target: &Path) -> PathBuf {
 
 fn exists(root: &Root, path: &Path) -> bool {
     root.stat(path).is_ok()
+}
+
+/// Where the file of a target is: there, or beside it with another boot counter, or none any more, as boot loader and
+/// systemd-bless-boot leave it (UAPI.1, Boot Counting).
+fn installed(root: &Root, target: &Path) -> Option<PathBuf> {
+    if exists(root, target) {
+        return Some(target.to_owned());
+    }
+    let (counter, entry) = without_counter(target.file_name()?);
+    if !counter {
+        return None;
+    }
+    let directory = root.directory(target.parent()?).ok()?;
+    let entries = directory.entries().ok()?;
+    let same = entries
+        .into_iter()
+        .find(|other| without_counter(&other.name).1 == entry)?;
+    Some(target.with_file_name(same.name))
+}
+
+/// Whether a boot entry has a counter, `+LEFT` or `+LEFT-DONE` before its suffix, and its name without it.
+fn without_counter(name: &OsStr) -> (bool, OsString) {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let entry = name.to_str().and_then(|name| {
+        let (stem, suffix) = name.rsplit_once('.')?;
+        let (stem, counter) = stem.rsplit_once('+')?;
+        let (left, done) = counter.split_once('-').unwrap_or((counter, "0"));
+        (is_number(left) && is_number(done)).then(|| format!("{stem}.{suffix}"))
+    });
+    entry.map_or_else(|| (false, name.to_owned()), |entry| (true, entry.into()))
 }
 
 fn rename(root: &Root, from: &Path, to: &Path, durability: Durability) -> Result<(), SwitchError> {

@@ -13,6 +13,7 @@
 
 mod blame;
 mod changes;
+mod error;
 pub mod links;
 pub mod record;
 
@@ -26,7 +27,7 @@ use crate::definition::transfer::ActivationMode;
 use crate::event::{Event, Reporter, Severity, chain};
 use crate::fetch::Cancel;
 use crate::image::Facts;
-use crate::install::marks::{self, MarksError};
+use crate::install::marks;
 use crate::install::switch::SwitchError;
 use crate::plan::document::Forecast;
 use crate::resolve::{Mark, MarkKind};
@@ -35,7 +36,9 @@ use crate::storage::atomic::Durability;
 
 use blame::Blame;
 use changes::{Change, Direction, Look};
-use record::{Member, OnFailure, Phase, Record, RecordError};
+pub use error::TrialError;
+use links::Step;
+use record::{Member, OnFailure, Phase, Record};
 
 /// So many boots may interrupt a trial before its version goes back.
 const BOOTS: u32 = 2;
@@ -72,63 +75,6 @@ pub struct Ended {
     pub reverted: Vec<Member>,
     /// What failed for reasons that are not the versions' own; the next run tries again.
     pub failures: Vec<ActivateError>,
-}
-
-/// A trial cannot be conducted.
-#[derive(Debug, thiserror::Error)]
-pub enum TrialError {
-    /// The record cannot be used.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// What failed cannot be put on record.
-    #[error(transparent)]
-    Marks(#[from] MarksError),
-    /// A link or a file cannot be moved back.
-    #[error("cannot take version '{version}' of {component} back")]
-    Back {
-        /// The component.
-        component: String,
-        /// The version.
-        version: String,
-        /// The cause.
-        source: SwitchError,
-    },
-    /// The switch that another run began cannot be finished.
-    #[error("cannot finish the switch of {component} to version '{version}'")]
-    Forward {
-        /// The component.
-        component: String,
-        /// The version.
-        version: String,
-        /// The cause.
-        source: SwitchError,
-    },
-    /// A reboot cannot be asked for.
-    #[error(transparent)]
-    Reboot(#[from] ActivateError),
-    /// No image can be merged on this system as it is.
-    #[error("nothing was switched")]
-    Preflight(#[from] SystemError),
-}
-
-impl TrialError {
-    /// What the user can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Record(error) => Some(error.hint().to_owned()),
-            Self::Marks(error) => Some(error.hint().to_owned()),
-            Self::Back { .. } | Self::Forward { .. } => {
-                Some("the next run goes on with it; nothing has to be cleaned up".to_owned())
-            }
-            Self::Reboot(error) => error.hints().into_iter().next(),
-            Self::Preflight(_) => Some(
-                "`losetup --list` shows who uses them (the kernel's `max_loop=` bounds them); what was fetched is kept for the \
-                 next run"
-                    .to_owned(),
-            ),
-        }
-    }
 }
 
 /// What can be told of a member's activation before anything has happened; `expected`, by transfer, is what is known of
@@ -464,9 +410,10 @@ impl Conductor<'_> {
         }
         match record.phase {
             Phase::Switching => {
-                for member in &record.members {
-                    links::forward(self.root, member, self.durability)
-                        .map_err(|source| forward_failed(member, source))?;
+                record.members = self.finish_moves(record.members)?;
+                if record.members.is_empty() {
+                    record::clear(self.root)?;
+                    return Ok(ended);
                 }
             }
             Phase::Reverting => {
@@ -516,31 +463,36 @@ impl Conductor<'_> {
 
     /// Finishes the switch that another run began, then conducts the trial.
     fn finish_switch(&self, mut record: Record, mut ended: Ended) -> Result<Ended, TrialError> {
-        let mut members = Vec::new();
-        for member in record.members {
-            let step = links::forward(self.root, &member, self.durability)
-                .map_err(|source| forward_failed(&member, source))?;
-            if step == links::Step::Lost {
-                self.undo(&member)?;
-                self.tell(
-                    Severity::Warning,
-                    format!(
-                        "{} {} is not here any more; its trial is over.",
-                        member.name(),
-                        member.version
-                    ),
-                );
-            } else {
-                members.push(member);
-            }
-        }
-        record.members = members;
+        record.members = self.finish_moves(record.members)?;
         let conducted = self.conduct(record)?;
         ended.healthy.extend(conducted.healthy);
         ended.staged.extend(conducted.staged);
         ended.reverted.extend(conducted.reverted);
         ended.failures.extend(conducted.failures);
         Ok(ended)
+    }
+
+    /// Finishes the moves of members that another run began, and gives back those whose trial goes on.
+    fn finish_moves(&self, members: Vec<Member>) -> Result<Vec<Member>, TrialError> {
+        let mut moved = Vec::new();
+        for member in members {
+            let step = links::forward(self.root, &member, self.durability)
+                .map_err(|source| forward_failed(&member, source))?;
+            let name = format!("{} {}", member.name(), member.version);
+            match step {
+                Step::Moved | Step::Stood => moved.push(member),
+                Step::Lost => {
+                    self.undo(&member)?;
+                    let text = format!("{name} is not here any more; its trial is over.");
+                    self.tell(Severity::Warning, text);
+                }
+                Step::Left => {
+                    let text = format!("{name} is not switched to yet; the next update goes on.");
+                    self.tell(Severity::Info, text);
+                }
+            }
+        }
+        Ok(moved)
     }
 
     /// The trial of what has been activated already: by an earlier run, or by the boot.

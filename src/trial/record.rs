@@ -108,6 +108,9 @@ pub struct Part {
     pub target: PathBuf,
     /// Where it was before this trial, if this trial gave it its name: an inner path.
     pub pending: Option<PathBuf>,
+    /// Whether it is written into a partition, whose table says whether it is installed: a trial moves files only.
+    #[serde(default)]
+    pub partition: bool,
     /// The SHA-256 that its manifest names, if one does.
     pub digest: Option<String>,
     /// The link that leads to it, if its transfer has one.
@@ -155,6 +158,11 @@ impl Member {
                 .is_some_and(|suffix| suffix == "raw")
         };
         self.parts.iter().any(image)
+    }
+
+    /// Whether a part of it is in a partition.
+    pub(super) fn has_partition(&self) -> bool {
+        self.parts.iter().any(|part| part.partition)
     }
 
     /// The component's name.

@@ -4,8 +4,9 @@ mod images;
 mod machine;
 
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 
-use super::record::OnFailure;
+use super::record::{OnFailure, Part};
 use super::*;
 use machine::{Machine, file, link, member};
 
@@ -532,6 +533,94 @@ fn early_at_a_boot_what_was_cut_off_is_moved_before_the_merge() {
     );
     assert!(machine.shows("a").starts_with("1 pending"));
     assert_eq!(machine.shows_all("s"), "2 runs '2', checking s");
+}
+
+/// An operating system on trial: a partition, and the kernel that starts what is in it.
+fn system() -> Member {
+    let mut os = member("os", AUTO);
+    let target = Path::new("/efi/EFI/Linux/os_2+3-0.efi");
+    os.parts = vec![
+        Part {
+            transfer: "10-root".to_owned(),
+            target: "/dev/vda3".into(),
+            pending: None,
+            partition: true,
+            digest: None,
+            link: None,
+        },
+        Part {
+            transfer: "20-kernel".to_owned(),
+            target: target.to_owned(),
+            pending: Some(links::pending_path(target)),
+            partition: false,
+            digest: None,
+            link: None,
+        },
+    ];
+    os
+}
+
+#[test]
+fn a_kernel_gets_no_name_before_its_partition() {
+    for when in [When::SameBoot, When::AfterABoot] {
+        let machine = Machine::new(&["a"]);
+        let os = system();
+        let pending = os.parts[1].pending.clone().expect("it waits");
+        machine.write(&pending, "kernel 2");
+        machine.acquires("a", "2");
+        machine.leaves(&[os, member("a", AUTO)], Phase::Switching);
+        let ended = if let When::AfterABoot = when {
+            machine.boots("boot-2");
+            machine.at_boot();
+            // The merge follows that.
+            machine.boots("boot-2");
+            machine.resume()
+        } else {
+            machine.resume()
+        };
+        assert!(machine.outer(&pending).exists(), "{when:?}");
+        let healthy: Vec<_> = ended.expect("a trial").healthy;
+        assert_eq!(healthy.len(), 1, "the other goes on, {when:?}");
+        assert_eq!(machine.shows_all("a"), "2 runs '2'");
+        let told = machine.talk.lines.lock().expect("no panic").join("\n");
+        let left = "os 2 is not switched to yet; the next update goes on.";
+        assert!(told.contains(left), "{told}");
+    }
+}
+
+#[test]
+fn a_kernel_is_found_whatever_its_boot_counter_has_become() {
+    for (name, is_same) in [
+        ("os_2+3-0.efi", true),
+        ("os_2+2-1.efi", true),
+        ("os_2+2.efi", true),
+        ("os_2.efi", true),
+        ("os_21.efi", false),
+        ("os_2+2-.efi", false),
+        ("os_2+2-1.conf", false),
+    ] {
+        let path = Path::new("/efi/EFI/Linux").join(name);
+        let os = system();
+        let pending = os.parts[1].pending.clone().expect("it waits");
+
+        // Switched to, and nobody knows it yet: the trial goes on with it.
+        let machine = Machine::new(&["a"]);
+        machine.write(&path, "kernel 2");
+        machine.leaves(std::slice::from_ref(&os), Phase::Switching);
+        machine.boots("boot-2");
+        machine.at_boot();
+        assert_eq!(machine.on_record().is_some(), is_same, "{name}");
+
+        // It has failed, and goes back.
+        let machine = Machine::new(&["a"]);
+        machine.write(&path, "kernel 2");
+        let mut os = os;
+        os.verdict = Some("seen".to_owned());
+        machine.leaves(&[os], Phase::Reverting);
+        machine.resume().expect("a trial");
+        assert_eq!(machine.outer(&pending).exists(), is_same, "{name}");
+        assert_eq!(machine.outer(&path).exists(), !is_same, "{name}");
+    }
 }
 
 /// A crash at every call to the manager and at every word to the user, then a run that goes on in the same boot, after

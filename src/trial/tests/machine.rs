@@ -327,6 +327,7 @@ pub(super) fn member(name: &str, mode: ActivationMode) -> Member {
             transfer: name.to_owned(),
             target: file(name, "2"),
             pending: Some(pending(name)),
+            partition: false,
             digest: Some("00ff".to_owned()),
             link: Some(LinkMove {
                 path: link(name),
