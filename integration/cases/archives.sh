@@ -62,6 +62,17 @@ run 0 update -C agent
 expect_link /var/lib/extensions/agent "/var/lib/extensions.d/agent/agent-4-$architecture"
 eventually 5 'the service' 4 cat /run/agent.version
 [[ ! -e /var/lib/extensions.d/agent/agent-1-$architecture ]] || fail 'the oldest version is still there'
+
+say 'one that must not be changed any more goes back all the same'
+sed -i 's/^instances_max = 2$/&\nread_only = true/' /etc/sysupdate/transfer.d/agent.toml
+archive 5 "$(serving 5)"
+run 0 update -C agent
+if touch "/var/lib/extensions.d/agent/agent-5-$architecture/new" 2>/dev/null; then fail 'the tree can be changed'; fi
+archive 6 'exit 1'
+run 3 update -C agent
+expect_link /var/lib/extensions/agent "/var/lib/extensions.d/agent/agent-5-$architecture"
+eventually 5 'the service' active systemctl is-active agent.service
+expect_no_trial
 run 0 remove --yes agent
 expect 'merged extensions' '' "$(merged sysext)"
 [[ ! -e /var/lib/extensions.d/agent ]] || fail 'something is left'

@@ -41,6 +41,20 @@ rm /run/reboot-required
 run 0 update -A
 if [[ -e /run/reboot-required ]]; then fail 'a run without a change asks for a reboot'; fi
 
+say 'what has proved itself stays, however often something is staged over it'
+run 0 activate
+expect_no_trial
+for version in 2 3 4; do
+    extension quiet "$version"
+    publish quiet
+    run 0 -m 2 update -C quiet
+    run 0 -m 2 update -C quiet
+    run 0 -m 2 vacuum -C quiet
+done
+expect_link /var/lib/extensions/quiet.raw "/var/lib/extensions.d/quiet/$(image_name quiet 4)"
+[[ -e /var/lib/extensions.d/quiet/$(image_name quiet 1) ]] || fail 'the version that runs is gone'
+expect 'the way back' 1 "$(jq -r '.members[].previous' /var/lib/sysupdate/trial/record.json)"
+
 say 'an initrd gets files only'
 define early <<'END'
 [transfer]

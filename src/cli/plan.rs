@@ -188,11 +188,7 @@ fn compose<'s>(
         }
         Decision::Do(plan) => plan,
     };
-    if !plan.removals.is_empty() {
-        let linked = context.session.linked_elsewhere(&surveyed.component.name);
-        plan.removals
-            .retain(|removal| !linked.contains(removal.path));
-    }
+    super::transaction::spare(context, &surveyed.component.name, &mut plan.removals);
     document.version = Some(plan.version.to_string());
     document.notes.clone_from(&plan.notices);
     document.parts = parts(context, &resolution, &plan);

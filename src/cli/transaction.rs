@@ -5,6 +5,8 @@
 
 mod removals;
 
+pub(super) use removals::spare;
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,19 +14,21 @@ use super::settings::ActivationRequest;
 use super::{Context, Exit};
 use crate::activate::dbus::SystemBus;
 use crate::activate::{self, ActivateError, Installed};
+use crate::definition::transfer::Place;
 use crate::definition::{Component, ComponentKey, ComponentName};
 use crate::error::Error;
 use crate::event::{Event, Reporter as _, Severity, chain};
 use crate::install::history::{self, Entry, Happening};
 use crate::install::{Acquired, InstallError, marks, vacuum};
 use crate::inventory::link::LinkState;
+use crate::pattern::Pattern;
 use crate::plan::{self, Action, Decision, Goal, Idle, Plan, PlanError, Request, Step};
 use crate::resolve::{Exclusion, Mark, MarkKind, Resolution, UpdateSet};
 use crate::root::Root;
 use crate::session::Surveyed;
 use crate::trial::links::pending_path;
 use crate::trial::record::{LinkMove, Member, OnFailure, Part, Record};
-use crate::trial::{self, Conductor, Ended};
+use crate::trial::{self, Begun, Conductor, Ended};
 use crate::version::Version;
 
 /// A component may need so many rounds: one that finishes what was begun, one for each image that turns out not to fit.
@@ -265,7 +269,7 @@ impl<'a> Transaction<'a> {
             .iter()
             .map(|(job, _)| member(self.context, job, self.purpose))
             .collect();
-        let mut record = self.begin(&members)?;
+        let mut begun = self.begin(&members)?;
         let mut switched = Vec::new();
         for ((job, mut acquired), member) in ready.into_iter().zip(members) {
             self.owe(job, &acquired);
@@ -274,20 +278,18 @@ impl<'a> Transaction<'a> {
                 Ok(()) => switched.push((job, acquired, member)),
                 Err(error) => {
                     self.told(job.name(), &error);
-                    if let (Some(conductor), Some(record)) = (self.conductor(), &mut record) {
+                    if let (Some(conductor), Some(begun)) = (self.conductor(), &mut begun) {
                         // Half a switch is neither version: back, and the next run begins anew.
                         conductor.undo(&member)?;
-                        record
-                            .members
-                            .retain(|other| other.component != member.component);
+                        begun.drop_out(&member);
                     }
                     self.remember(Happening::Failed, &member, Some(error.to_string()));
                 }
             }
         }
-        let ended = match (self.conductor(), record) {
-            (Some(conductor), Some(record)) => {
-                let ended = conductor.conduct(record)?;
+        let ended = match (self.conductor(), begun) {
+            (Some(conductor), Some(begun)) => {
+                let ended = conductor.conduct(begun.record)?;
                 self.told_of(&ended);
                 Some(ended)
             }
@@ -343,7 +345,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Puts the trial on record, if there is to be one.
-    fn begin(&self, members: &[Member]) -> Result<Option<Record>, Error> {
+    fn begin(&self, members: &[Member]) -> Result<Option<Begun>, Error> {
         let Some(conductor) = self.conductor() else {
             return Ok(None);
         };
@@ -419,11 +421,7 @@ impl<'a> Transaction<'a> {
         let resolution = surveyed.resolve();
         match plan::decide(&resolution, &surveyed.transfers(), request)? {
             Decision::Do(mut plan) => {
-                if !plan.removals.is_empty() {
-                    let linked = context.session.linked_elsewhere(name);
-                    plan.removals
-                        .retain(|removal| !linked.contains(removal.path));
-                }
+                spare(context, name, &mut plan.removals);
                 Ok(Some(Job {
                     surveyed,
                     resolution,
@@ -638,6 +636,9 @@ pub(super) fn member(context: &Context<'_>, job: &Job<'_>, purpose: Purpose) -> 
                     _ => None,
                 },
                 partition: step.slot.is_some(),
+                counted: is_counted(step),
+                read_only: matches!(step.transfer.target().place, Place::Trees(..))
+                    && step.is_read_only(),
                 target,
                 digest: set_part.and_then(|part| digest(part)),
                 link,
@@ -661,6 +662,13 @@ pub(super) fn member(context: &Context<'_>, job: &Job<'_>, purpose: Purpose) -> 
         verdict: None,
         log: Vec::new(),
     }
+}
+
+/// Whether a step's file has a boot counter in its name: names are made of the first pattern.
+fn is_counted(step: &Step<'_>) -> bool {
+    let target = step.transfer.target();
+    matches!(target.place, Place::Files(..))
+        && target.patterns.first().is_some_and(Pattern::is_counted)
 }
 
 /// Where a step's file will be, symlinks above it resolved as the switch resolves them.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::output::json::{self, JsonFormat};
 use super::output::{self};
+use super::transaction::spare;
 use super::{Context, Exit, Selection, Verb};
 use crate::error::Error;
 use crate::install::vacuum;
@@ -27,10 +28,7 @@ pub(super) fn run(context: &Context<'_>, verb: &Verb) -> Result<Exit, Error> {
     context.say("Making room…");
     let transfers = surveyed.transfers();
     let mut removals = plan::removals(&transfers, None, context.settings.instances_max);
-    if !removals.is_empty() {
-        let linked = context.session.linked_elsewhere(name);
-        removals.retain(|removal| !linked.contains(removal.path));
-    }
+    spare(context, name, &mut removals);
     let mut result = Ok(());
     for removal in &removals {
         // One that fails does not keep the others.

@@ -30,7 +30,7 @@ pub mod space;
 mod stream;
 pub mod switch;
 pub mod tree;
-mod twin;
+pub(crate) mod twin;
 pub mod vacuum;
 
 use std::collections::BTreeSet;

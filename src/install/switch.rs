@@ -47,6 +47,20 @@ pub enum SwitchError {
         /// Its outer path.
         path: PathBuf,
     },
+    /// The directory of something that the machine is started with is not there, so nobody knows whether that is.
+    #[error("directory '{}' is not there", path.display())]
+    Absent {
+        /// Its outer path.
+        path: PathBuf,
+    },
+    /// Two names of one file, which a power cut has left on FAT: to rename one over the other would free its blocks.
+    #[error("'{}' and '{}' share their blocks since a renaming was cut off", path.display(), other.display())]
+    Twin {
+        /// Its outer path.
+        path: PathBuf,
+        /// The outer path by the other name.
+        other: PathBuf,
+    },
 }
 
 impl SwitchError {
@@ -57,7 +71,13 @@ impl SwitchError {
             Self::Occupied { .. } => Some(
                 "move it away, or choose another `CurrentSymlink=` or `MatchPattern=`; the next run goes on",
             ),
-            _ => None,
+            Self::Absent { .. } => {
+                Some("mount the file system that it lies on; the next run goes on")
+            }
+            Self::Twin { .. } => Some(
+                "unmount the file system and run `fsck.vfat -a` on it, which parts them; the next run goes on",
+            ),
+            Self::Storage(_) | Self::Disk(_) | Self::Link(_) => None,
         }
     }
 }

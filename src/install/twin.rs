@@ -10,7 +10,7 @@ use crate::inventory::files;
 use crate::root::{Directory, Root};
 
 /// The other name of a file, if there may be one: one of the two is of something unfinished, and the content is the same.
-pub(super) fn of(root: &Root, path: &Path) -> Option<PathBuf> {
+pub(crate) fn of(root: &Root, path: &Path) -> Option<PathBuf> {
     let directory = root.directory(path.parent()?).ok()?;
     directory
         .is_fat()

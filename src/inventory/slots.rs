@@ -49,7 +49,7 @@ pub fn list(root: &Root, target: &SlotTarget) -> Result<Slots, DiskError> {
         };
         let path = disk.partition_path(partition.number);
         let slot = Slot {
-            in_use: disk::is_in_use(root, &path),
+            in_use: disk.is_in_use(root, partition.number),
             path,
             number: partition.number,
             size,

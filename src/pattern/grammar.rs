@@ -38,6 +38,12 @@ impl Pattern {
         self.recursive
     }
 
+    /// Whether a name of this pattern has a boot counter (`@l`; UAPI.1, Boot Counting).
+    pub fn is_counted(&self) -> bool {
+        self.elements
+            .contains(&Element::Wildcard(Wildcard::TriesLeft))
+    }
+
     /// The same pattern without its `**/` prefix.
     #[must_use]
     pub fn without_prefix(&self) -> Self {

@@ -150,6 +150,15 @@ impl Disk {
         partition_path(&self.inner, number)
     }
 
+    /// Whether a partition is mounted, or held by something stacked upon it. A disk may be known by a link (`by-id`), whose
+    /// partitions are called by other rules than the kernel's.
+    #[must_use]
+    pub fn is_in_use(&self, root: &Root, number: u32) -> bool {
+        let own = root.canonicalize(&self.inner);
+        let node = partition_path(own.as_deref().unwrap_or(&self.inner), number);
+        is_in_use(root, &node)
+    }
+
     /// The partition table.
     ///
     /// # Errors
@@ -334,7 +343,8 @@ impl Disk {
             rustix::fs::minor(stat.st_rdev),
         );
         let whole = PathBuf::from(format!("/sys/dev/block/{major}:{minor}"));
-        let name = partition_path(&self.inner, number);
+        let node = whole.canonicalize();
+        let name = partition_path(node.as_deref().unwrap_or(&self.inner), number);
         let partition = name.file_name().map(|name| whole.join(name).join("uevent"));
         // Who has no device manager misses nothing.
         for uevent in [Some(whole.join("uevent")), partition]
@@ -445,8 +455,7 @@ fn whole_disk(device: &Path, depth: usize) -> Option<PathBuf> {
 const STACK: usize = 8;
 
 /// Whether a partition's node is mounted, or held by something stacked upon it (open(2), `O_EXCL` on block devices).
-#[must_use]
-pub fn is_in_use(root: &Root, node: &Path) -> bool {
+fn is_in_use(root: &Root, node: &Path) -> bool {
     let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::NONBLOCK;
     let is_device = root
         .stat(node)

@@ -359,6 +359,11 @@ fn extension(part: &Part) -> Option<Entry> {
         .or_else(|| ExtensionKind::entry(&part.target))
 }
 
+/// Whether a member is a matter of merges alone.
+pub(super) fn is_merged(member: &Member) -> bool {
+    !member.has_partition() && member.parts.iter().any(|part| extension(part).is_some())
+}
+
 /// The image that is left and the one that is gone to. A file on its way may have its pending name still, or again.
 fn images<'p>(
     root: &Root,

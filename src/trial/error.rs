@@ -51,8 +51,9 @@ impl TrialError {
         match self {
             Self::Record(error) => Some(error.hint().to_owned()),
             Self::Marks(error) => Some(error.hint().to_owned()),
-            Self::Back { .. } | Self::Forward { .. } => {
-                Some("the next run goes on with it; nothing has to be cleaned up".to_owned())
+            Self::Back { source, .. } | Self::Forward { source, .. } => {
+                let usual = "the next run goes on with it; nothing has to be cleaned up";
+                Some(source.hint().unwrap_or(usual).to_owned())
             }
             Self::Reboot(error) => error.hints().into_iter().next(),
             Self::Preflight(_) => Some(

@@ -10,11 +10,15 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
+
 use crate::install::switch::SwitchError;
+use crate::install::twin;
 use crate::inventory::State;
 use crate::inventory::link;
 use crate::root::Root;
 use crate::storage::atomic::{self, Durability};
+use crate::storage::tree;
 
 use super::record::{LinkMove, Member, Part};
 
@@ -31,31 +35,41 @@ pub(super) enum Step {
     Left,
 }
 
-/// Finishes the switch of a member; nothing is moved when one of its files is neither here nor there (`Lost`), or has
-/// no name yet and belongs to a partition (`Left`).
+/// Finishes the switch of a member; nothing is moved when one of its files is neither here nor there (`Lost`), or may
+/// come before a partition that is not installed yet (`Left`).
 pub(super) fn forward(
     root: &Root,
     member: &Member,
     durability: Durability,
 ) -> Result<Step, SwitchError> {
     let waits = |part: &Part| part.pending.as_ref().is_some_and(|path| exists(root, path));
-    let stands = |part: &Part| part.partition || installed(root, &part.target).is_some();
-    if !member.parts.iter().all(|part| stands(part) || waits(part)) {
-        return Ok(Step::Lost);
+    let mut found = Vec::new();
+    for part in &member.parts {
+        let place = place(root, member, part)?;
+        if place.is_none() && !waits(part) {
+            return Ok(Step::Lost);
+        }
+        found.push(place);
     }
-    if member.has_partition() && !member.parts.iter().all(stands) {
+    // They are installed in this order: where the last one has its name, all have.
+    let mut moved = member.parts.iter().zip(&found).rev();
+    let last = moved.find(|(part, _)| part.partition || part.pending.is_some());
+    if member.has_partition() && last.is_some_and(|(part, place)| part.partition || place.is_none())
+    {
         return Ok(Step::Left);
     }
     let mut step = Step::Stood;
-    for part in &member.parts {
-        if let Some(pending) = &part.pending
-            && !stands(part)
-        {
-            rename(root, pending, &part.target, durability)?;
+    for (part, place) in member.parts.iter().zip(found) {
+        let target = place.as_ref().unwrap_or(&part.target);
+        if let (None, Some(pending)) = (&place, &part.pending) {
+            rename(root, pending, target, durability)?;
             step = Step::Moved;
         }
+        if part.read_only {
+            seal(root, target, durability)?;
+        }
         if let Some(LinkMove { path, .. }) = &part.link
-            && lead(root, path, &part.target, durability)?
+            && lead(root, path, target, durability)?
         {
             step = Step::Moved;
         }
@@ -81,9 +95,16 @@ pub(super) fn back(
         }
     }
     for part in &member.parts {
-        if let Some(pending) = &part.pending
-            && let Some(target) = installed(root, &part.target)
-        {
+        let Some(pending) = &part.pending else {
+            continue;
+        };
+        if let Some(target) = place(root, member, part)? {
+            if twin::of(root, &target).as_ref() == Some(pending) {
+                return Err(SwitchError::Twin {
+                    path: root.outer(&target),
+                    other: root.outer(pending),
+                });
+            }
             rename(root, &target, pending, durability)?;
         }
     }
@@ -97,38 +118,55 @@ pub fn pending_path(target: &Path) -> PathBuf {
     target.with_file_name(name)
 }
 
+/// Whether there is something. An empty file on FAT is what a power cut leaves of a renaming: nothing.
 fn exists(root: &Root, path: &Path) -> bool {
-    root.stat(path).is_ok()
+    let Ok(stat) = root.stat(path) else {
+        return false;
+    };
+    let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
+    let is_fat = || {
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        root.directory(parent)
+            .is_ok_and(|directory| directory.is_fat())
+    };
+    !(is_file && stat.st_size == 0 && is_fat())
 }
 
-/// Where the file of a target is: there, or beside it with another boot counter, or none any more, as boot loader and
-/// systemd-bless-boot leave it (UAPI.1, Boot Counting).
-fn installed(root: &Root, target: &Path) -> Option<PathBuf> {
-    if exists(root, target) {
-        return Some(target.to_owned());
+/// Where an installed part is: under the name that it was given, or with another boot counter, or none any more. An
+/// error where nobody can tell, because `$BOOT` is not mounted.
+fn place(root: &Root, member: &Member, part: &Part) -> Result<Option<PathBuf>, SwitchError> {
+    let target = &part.target;
+    if part.partition || exists(root, target) {
+        return Ok(Some(target.clone()));
     }
-    let (counter, entry) = without_counter(target.file_name()?);
-    if !counter {
-        return None;
+    if !part.counted && !member.has_partition() {
+        return Ok(None);
     }
-    let directory = root.directory(target.parent()?).ok()?;
-    let entries = directory.entries().ok()?;
-    let same = entries
+    let parent = target.parent().unwrap_or(Path::new("/"));
+    let absent = || SwitchError::Absent {
+        path: root.outer(parent),
+    };
+    let entries = root.directory(parent).and_then(|opened| opened.entries());
+    let entries = entries.map_err(|_| absent())?;
+    let entry = target.file_name().filter(|_| part.counted);
+    let entry = entry.and_then(without_counter);
+    let is_same = |other: &OsStr| {
+        let bare = without_counter(other);
+        entry.is_some() && (bare == entry || entry.as_deref() == Some(other))
+    };
+    let mut others = entries
         .into_iter()
-        .find(|other| without_counter(&other.name).1 == entry)?;
-    Some(target.with_file_name(same.name))
+        .map(|other| target.with_file_name(other.name));
+    Ok(others.find(|other| other.file_name().is_some_and(is_same) && exists(root, other)))
 }
 
-/// Whether a boot entry has a counter, `+LEFT` or `+LEFT-DONE` before its suffix, and its name without it.
-fn without_counter(name: &OsStr) -> (bool, OsString) {
+/// The name of a boot entry without its counter, `+LEFT` or `+LEFT-DONE` before the suffix (UAPI.1, Boot Counting).
+fn without_counter(name: &OsStr) -> Option<OsString> {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let entry = name.to_str().and_then(|name| {
-        let (stem, suffix) = name.rsplit_once('.')?;
-        let (stem, counter) = stem.rsplit_once('+')?;
-        let (left, done) = counter.split_once('-').unwrap_or((counter, "0"));
-        (is_number(left) && is_number(done)).then(|| format!("{stem}.{suffix}"))
-    });
-    entry.map_or_else(|| (false, name.to_owned()), |entry| (true, entry.into()))
+    let (stem, suffix) = name.to_str()?.rsplit_once('.')?;
+    let (stem, counter) = stem.rsplit_once('+')?;
+    let (left, done) = counter.split_once('-').unwrap_or((counter, "0"));
+    (is_number(left) && is_number(done)).then(|| format!("{stem}.{suffix}").into())
 }
 
 fn rename(root: &Root, from: &Path, to: &Path, durability: Durability) -> Result<(), SwitchError> {
@@ -138,7 +176,17 @@ fn rename(root: &Root, from: &Path, to: &Path, durability: Durability) -> Result
         from.file_name().unwrap_or_default(),
         to.file_name().unwrap_or_default(),
     );
+    // An unchangeable tree cannot be renamed either.
+    tree::unseal(root, &directory, from)?;
     Ok(atomic::rename(root, &directory, from, to, durability)?)
+}
+
+/// Makes an installed tree unchangeable.
+fn seal(root: &Root, path: &Path, durability: Durability) -> Result<(), SwitchError> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let directory = atomic::create_directory(root, parent, durability)?;
+    let name = path.file_name().unwrap_or_default();
+    Ok(tree::seal(root, &directory, name, durability)?)
 }
 
 /// Lets a link lead to a file; whether it had to be moved.

@@ -64,6 +64,26 @@ pub struct Conductor<'a> {
     pub now: fn() -> String,
 }
 
+/// A trial that is on record.
+#[derive(Debug)]
+pub struct Begun {
+    /// What is on record.
+    pub record: Record,
+    /// Who was on record before, and whose place others have taken.
+    replaced: Vec<Member>,
+}
+
+impl Begun {
+    /// Takes a component off that could not be switched and is back where it was before this run: on trial still, if it
+    /// was then.
+    pub fn drop_out(&mut self, member: &Member) {
+        let is_own = |other: &Member| other.component == member.component;
+        self.record.members.retain(|other| !is_own(other));
+        let before = self.replaced.iter().find(|other| is_own(other));
+        self.record.members.extend(before.cloned());
+    }
+}
+
 /// How a trial ended.
 #[derive(Debug, Default)]
 pub struct Ended {
@@ -118,22 +138,9 @@ impl Conductor<'_> {
     /// # Errors
     /// When the record cannot be written, an earlier trial's cannot be read, or no image could be merged whatever it is:
     /// then nothing of the versions is at fault, and nothing moves.
-    pub fn begin(&self, mut record: Record) -> Result<Record, TrialError> {
-        if let Some(earlier) = record::read(self.root)? {
-            let again = |member: &Member| {
-                record
-                    .members
-                    .iter()
-                    .any(|own| own.component == member.component)
-            };
-            // Whoever has a verdict is back where it was; on record with the others it would be switched to again.
-            let kept: Vec<Member> = earlier
-                .members
-                .into_iter()
-                .filter(|member| member.verdict.is_none() && !again(member))
-                .collect();
-            record.members.extend(kept);
-        }
+    pub fn begin(&self, mut record: Record) -> Result<Begun, TrialError> {
+        let earlier = record::read(self.root)?;
+        let replaced = earlier.map_or_else(Vec::new, |earlier| record.inherit(earlier));
         record.failed_before = self.failed_units();
         // Now, not once the links have moved: a boot in between would start the new version's units.
         let change = Change::of(self.look(), &record.members, Direction::Forward);
@@ -142,7 +149,7 @@ impl Conductor<'_> {
         }
         record.up_before = change.up(self.system).into_iter().collect();
         record::write(self.root, &record)?;
-        Ok(record)
+        Ok(Begun { record, replaced })
     }
 
     /// Takes one member's moves back, after a switch that failed in the middle.
@@ -308,7 +315,8 @@ impl Conductor<'_> {
         record.members.clone_from(&members);
         self.advance(&mut record, &ended.staged, Phase::Reverting)?;
         let change = Change::of(self.look(), &members, Direction::Back).reviving(&record.up_before);
-        for member in &members {
+        // What is no extension has no part in it: a kernel that runs keeps its name.
+        for member in members.iter().filter(|member| changes::is_merged(member)) {
             self.undo(member)?;
         }
         if let Err(error) = activate::activate(&change.plan, self.system, self.reporter) {

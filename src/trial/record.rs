@@ -111,6 +111,12 @@ pub struct Part {
     /// Whether it is written into a partition, whose table says whether it is installed: a trial moves files only.
     #[serde(default)]
     pub partition: bool,
+    /// Whether its name has a boot counter, which the boot loader and systemd-bless-boot change.
+    #[serde(default)]
+    pub counted: bool,
+    /// Whether it is a tree that is made unchangeable once it is installed.
+    #[serde(default)]
+    pub read_only: bool,
     /// The SHA-256 that its manifest names, if one does.
     pub digest: Option<String>,
     /// The link that leads to it, if its transfer has one.
@@ -127,6 +133,27 @@ pub struct LinkMove {
 }
 
 impl Record {
+    /// Takes over what stands of an earlier record. Returns the members whose place others have taken: they are tried no
+    /// more, but what has proved itself before them is what those go back to.
+    pub(super) fn inherit(&mut self, earlier: Self) -> Vec<Member> {
+        let mut replaced = Vec::new();
+        // Whoever has a verdict is back where it was; on record with the others it would be switched to again.
+        for old in earlier
+            .members
+            .into_iter()
+            .filter(|old| old.verdict.is_none())
+        {
+            let own = |new: &&mut Member| new.component == old.component;
+            let Some(new) = self.members.iter_mut().find(own) else {
+                self.members.push(old);
+                continue;
+            };
+            new.go_back_like(&old);
+            replaced.push(old);
+        }
+        replaced
+    }
+
     /// A trial that begins.
     #[must_use]
     pub fn new(
@@ -158,6 +185,28 @@ impl Member {
                 .is_some_and(|suffix| suffix == "raw")
         };
         self.parts.iter().any(image)
+    }
+
+    /// Goes back to what another would have gone back to, whose version never proved itself.
+    fn go_back_like(&mut self, other: &Self) {
+        let both = [self.on_failure, other.on_failure];
+        if both != [OnFailure::Revert; 2] || other.previous.as_ref() == Some(&self.version) {
+            return;
+        }
+        self.previous.clone_from(&other.previous);
+        for part in &mut self.parts {
+            let same = |old: &&Part| old.transfer == part.transfer;
+            let old = other
+                .parts
+                .iter()
+                .find(same)
+                .and_then(|old| old.link.as_ref());
+            if let (Some(link), Some(old)) = (&mut part.link, old)
+                && link.path == old.path
+            {
+                link.before.clone_from(&old.before);
+            }
+        }
     }
 
     /// Whether a part of it is in a partition.
@@ -227,6 +276,20 @@ impl RecordError {
             }
         }
     }
+}
+
+/// The versions that an open trial of a component may go back to; `None` when it is not on trial.
+///
+/// # Errors
+/// When there is a record that cannot be read.
+pub fn fallbacks(root: &Root, name: &ComponentName) -> Result<Option<Vec<Version>>, RecordError> {
+    let members = read(root)?.map_or_else(Vec::new, |record| record.members);
+    let own: Vec<_> = members
+        .into_iter()
+        .filter(|member| member.name() == *name)
+        .collect();
+    let previous = own.iter().filter_map(|member| member.previous.clone());
+    Ok((!own.is_empty()).then(|| previous.collect()))
 }
 
 /// The record of an unfinished trial, if there is one.

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use super::record::{OnFailure, Part};
 use super::*;
+use crate::definition::ComponentName;
+use crate::definition::transfer::Units;
 use machine::{Machine, file, link, member};
 
 const AUTO: ActivationMode = ActivationMode::Auto;
@@ -538,6 +540,9 @@ fn early_at_a_boot_what_was_cut_off_is_moved_before_the_merge() {
 /// An operating system on trial: a partition, and the kernel that starts what is in it.
 fn system() -> Member {
     let mut os = member("os", AUTO);
+    // No unit of this machine is its own.
+    os.activation.restart = Units::Auto;
+    os.check.units.clear();
     let target = Path::new("/efi/EFI/Linux/os_2+3-0.efi");
     os.parts = vec![
         Part {
@@ -545,6 +550,8 @@ fn system() -> Member {
             target: "/dev/vda3".into(),
             pending: None,
             partition: true,
+            counted: false,
+            read_only: false,
             digest: None,
             link: None,
         },
@@ -553,6 +560,8 @@ fn system() -> Member {
             target: target.to_owned(),
             pending: Some(links::pending_path(target)),
             partition: false,
+            counted: true,
+            read_only: false,
             digest: None,
             link: None,
         },
@@ -621,6 +630,106 @@ fn a_kernel_is_found_whatever_its_boot_counter_has_become() {
         assert_eq!(machine.outer(&pending).exists(), is_same, "{name}");
         assert_eq!(machine.outer(&path).exists(), !is_same, "{name}");
     }
+}
+
+#[test]
+fn a_plus_in_a_version_is_no_boot_counter() {
+    let member = || {
+        let mut member = member("a", AUTO);
+        let place = |version: &str| file("a", version);
+        member.parts[0].target = place("1.2+4");
+        member.parts[0].pending = Some(links::pending_path(&place("1.2+4")));
+        let link = member.parts[0].link.as_mut().expect("it has one");
+        link.before = Some(place("1.2+3"));
+        member
+    };
+    let machine = Machine::new(&[]);
+    machine.write(&file("a", "1.2+3"), "old");
+    machine.lead("a", "1.2+3");
+    machine.write(&member().parts[0].pending.clone().expect("it waits"), "new");
+    machine.leaves(&[member()], Phase::Switching);
+    machine.resume().expect("a trial");
+    assert_eq!(machine.shows_all("a"), "1.2+4 runs 'new'");
+
+    let mut back = member();
+    back.verdict = Some("seen".to_owned());
+    machine.leaves(&[back], Phase::Reverting);
+    // Twice: whoever was cut off does it again.
+    machine.resume().expect("a trial");
+    let mut back = member();
+    back.verdict = Some("seen".to_owned());
+    machine.leaves(&[back], Phase::Reverting);
+    machine.resume().expect("a trial");
+    assert_eq!(machine.shows("a"), "1.2+3 bad runs 'old'");
+}
+
+#[test]
+fn nobody_says_what_is_gone_from_a_place_that_is_not_mounted() {
+    for phase in [Phase::Switching, Phase::Reverting] {
+        let machine = Machine::new(&["a"]);
+        let mut os = system();
+        os.verdict = (phase == Phase::Reverting).then(|| "seen".to_owned());
+        machine.leaves(&[os], phase);
+        let error = machine.try_resume().expect_err("nobody knows");
+        let hint = error.hint().expect("a next step");
+        assert!(hint.contains("mount the file system"), "{hint}");
+        assert!(machine.on_record().is_some(), "{phase:?}");
+    }
+}
+
+#[test]
+fn a_merge_that_fails_takes_no_kernel_its_name() {
+    let machine = Machine::new(&["a"]);
+    let os = system();
+    let kernel = os.parts[1].target.clone();
+    machine.write(&kernel, "kernel 2");
+    machine.switches("a", "2 spoils");
+    machine.leaves(&[os, member("a", AUTO)], Phase::Activating);
+    machine.resume().expect("a trial");
+    assert!(machine.outer(&kernel).exists());
+    assert_eq!(
+        machine.shows_all("a"),
+        "1 pending bad runs '1'",
+        "{:?}",
+        machine.talk.lines.lock()
+    );
+}
+
+#[test]
+fn what_is_staged_over_goes_back_to_what_has_proved_itself() {
+    let third = || {
+        let mut third = member("s", STAGE);
+        third.version = "3".parse().expect("a version");
+        third.previous = Some("2".parse().expect("a version"));
+        third.parts[0].target = file("s", "3");
+        third.parts[0].pending = Some(links::pending_path(&file("s", "3")));
+        let link = third.parts[0].link.as_mut().expect("it has one");
+        link.before = Some(file("s", "2"));
+        third
+    };
+    let machine = Machine::new(&["s"]);
+    machine.acquires("s", "2");
+    machine.run(&[member("s", STAGE)]).expect("conducted");
+    machine.write(
+        &third().parts[0].pending.clone().expect("it waits"),
+        "3 sick",
+    );
+    machine.run(&[third()]).expect("conducted");
+    let name = ComponentName::Named("s".to_owned());
+    let fallbacks = record::fallbacks(&machine.root, &name).expect("readable");
+    assert_eq!(fallbacks, Some(vec!["1".parse().expect("a version")]));
+    machine.boots("boot-2");
+    machine.at_boot();
+    machine.resume().expect("a trial");
+    assert_eq!(machine.shows("s"), "1 bad runs '1'");
+
+    // One that cannot be switched to leaves the other on trial.
+    let machine = Machine::new(&["s"]);
+    machine.acquires("s", "2");
+    machine.run(&[member("s", STAGE)]).expect("conducted");
+    let mut begun = machine.begins(&[third()]);
+    begun.drop_out(&third());
+    assert_eq!(begun.record.members, [member("s", STAGE)]);
 }
 
 /// A crash at every call to the manager and at every word to the user, then a run that goes on in the same boot, after

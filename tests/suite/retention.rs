@@ -37,6 +37,36 @@ fn versions(host: &Host) -> Vec<String> {
 }
 
 #[test]
+fn what_an_open_trial_may_go_back_to_stays() {
+    let (server, host) = installed(3);
+    let record = |component: &str| {
+        format!(
+            r#"{{"format": 1, "boot": null, "started": "2026-01-01T00:00:00Z", "command": "update", "phase": "staged",
+                 "members": [{{"component": {component}, "version": "3", "previous": "1", "parts": [],
+                 "activation": {{"mode": "stage", "restart": "auto", "reload": "auto"}},
+                 "check": {{"units": [], "command": [], "settle": null}}, "on_failure": "revert"}}]}}"#
+        )
+    };
+    let path = "var/lib/sysupdate/trial/record.json";
+    host.write(path, &record("null"));
+    host.run(&["-m", "2", "vacuum"]).succeeds();
+    assert_eq!(versions(&host), ["1", "2", "3"]);
+    publish(&server, 4);
+    host.run(&["-m", "2", "update"]).succeeds();
+    assert_eq!(versions(&host)[0], "1");
+
+    host.write(path, "{");
+    host.run(&["-m", "1", "vacuum"])
+        .succeeds()
+        .says("nothing is removed: the record of the unfinished trial");
+    assert_eq!(versions(&host)[0], "1");
+
+    host.write(path, &record("\"other\""));
+    host.run(&["-m", "1", "vacuum"]).succeeds();
+    assert_eq!(versions(&host), ["4"]);
+}
+
+#[test]
 fn an_update_keeps_as_many_versions_as_are_wanted() {
     for (kept, left) in [
         (2, vec!["3", "4"]),

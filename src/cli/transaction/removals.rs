@@ -3,14 +3,43 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::{Job, Transaction, in_use};
+use super::{Context, Job, Transaction, in_use};
 use crate::definition::ComponentName;
-use crate::event::{Severity, chain};
+use crate::event::{Event, Reporter as _, Severity, chain};
 use crate::install::{Acquired, owed};
 use crate::inventory::{Instance, State};
 use crate::plan::{self, Goal, Planned, Removal};
 use crate::resolve::Resolution;
 use crate::session::Surveyed;
+use crate::trial::record;
+
+/// Takes from a list of removals what must stay whoever asks: what another component's link leads to, and what a trial of
+/// this one may go back to. Nothing is left of it where nobody knows what that is.
+pub(in super::super) fn spare(
+    context: &Context<'_>,
+    name: &ComponentName,
+    removals: &mut Vec<Removal<'_>>,
+) {
+    if removals.is_empty() {
+        return;
+    }
+    let linked = context.session.linked_elsewhere(name);
+    match record::fallbacks(context.root, name) {
+        Ok(fallbacks) => {
+            let fallbacks = fallbacks.unwrap_or_default();
+            removals.retain(|removal| {
+                !linked.contains(removal.path) && !fallbacks.contains(removal.version)
+            });
+        }
+        Err(error) => {
+            let text = format!("{name}: nothing is removed: {}", chain(&error));
+            context
+                .reporter
+                .report(&Event::Message(Severity::Warning, text));
+            removals.clear();
+        }
+    }
+}
 
 impl Transaction<'_> {
     /// Notes what is to go, before anything is switched.
@@ -48,7 +77,9 @@ impl Transaction<'_> {
     pub(super) fn clear_owed(&mut self, surveyed: &Surveyed, resolution: &Resolution<'_>) {
         let name = &surveyed.component.name;
         let noted = owed::read(self.context.root, &self.key(name));
-        if noted.is_empty() {
+        // With its trial open, what settles is not settled: the run that ends it comes back to this.
+        let is_on_trial = || !matches!(record::fallbacks(self.context.root, name), Ok(None));
+        if noted.is_empty() || is_on_trial() {
             return;
         }
         let settled = resolution.settled.map(|index| &resolution.sets[index]);

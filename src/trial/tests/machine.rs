@@ -14,7 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::super::record::{LinkMove, Member, OnFailure, Part, Phase, Record};
-use super::super::{Conductor, Ended, TrialError};
+use super::super::{Begun, Conductor, Ended, TrialError};
 use crate::activate::system::{CommandOutcome, JobResult, SystemError, SystemManager, UnitState};
 use crate::definition::transfer::{Activation, ActivationMode, Check, Units};
 use crate::definition::{ComponentKey, ComponentName};
@@ -202,8 +202,18 @@ impl Machine {
     }
 
     pub(super) fn resume(&self) -> Option<Ended> {
-        let ended = self.conductor(&self.boot()).resume();
-        ended.expect("a trial that can be conducted")
+        self.try_resume().expect("a trial that can be conducted")
+    }
+
+    pub(super) fn try_resume(&self) -> Result<Option<Ended>, TrialError> {
+        self.conductor(&self.boot()).resume()
+    }
+
+    /// A trial that is on record, and nothing moved.
+    pub(super) fn begins(&self, members: &[Member]) -> Begun {
+        let record = self.record(members, Phase::Switching);
+        let begun = self.conductor(&self.boot()).begin(record);
+        begun.expect("on record")
     }
 
     pub(super) fn at_boot(&self) -> Ended {
@@ -220,12 +230,12 @@ impl Machine {
     pub(super) fn run(&self, members: &[Member]) -> Result<Ended, TrialError> {
         let boot = self.boot();
         let conductor = self.conductor(&boot);
-        let record = conductor.begin(self.record(members, Phase::Switching))?;
+        let begun = conductor.begin(self.record(members, Phase::Switching))?;
         for member in members {
             super::super::links::forward(&self.root, member, Durability::Unsynced)
                 .expect("a switch");
         }
-        conductor.conduct(record)
+        conductor.conduct(begun.record)
     }
 
     pub(super) fn record(&self, members: &[Member], phase: Phase) -> Record {
@@ -328,6 +338,8 @@ pub(super) fn member(name: &str, mode: ActivationMode) -> Member {
             target: file(name, "2"),
             pending: Some(pending(name)),
             partition: false,
+            counted: false,
+            read_only: false,
             digest: Some("00ff".to_owned()),
             link: Some(LinkMove {
                 path: link(name),
