@@ -377,7 +377,14 @@ fn changing_verbs_print_nothing_on_stdout_in_json_mode_either() {
     host.run(&["--json=short", "vacuum"])
         .succeeds()
         .prints("{\"removed\":0,\"disabledTransfers\":0}\n");
-    host.run(&["list"]).succeeds().says("is unchanged");
+    for level in ["debug", "7"] {
+        host.set("SYSTEMD_LOG_LEVEL", level);
+        host.run(&["list"]).succeeds().says("is unchanged");
+    }
+    host.set("SYSTEMD_LOG_LEVEL", "info");
+    host.run(&["list"])
+        .succeeds()
+        .keeps_quiet_about("is unchanged");
 }
 
 #[test]
