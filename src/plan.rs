@@ -9,7 +9,7 @@ mod step;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::definition::transfer::Transfer;
+use crate::definition::transfer::{Place, Transfer};
 use crate::gpt::types::PartitionType;
 use crate::inventory::{Instance, Inventory, State};
 use crate::metadata::Metadata;
@@ -134,15 +134,16 @@ pub struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Whether what is installed must not be changed any more (`ReadOnly=`, `@r`).
+    /// Whether it is a tree that must not be changed any more once it is installed (`ReadOnly=`, `@r`).
     #[must_use]
-    pub fn is_read_only(&self) -> bool {
+    pub fn is_sealed(&self) -> bool {
         let by_name = match &self.action {
             Action::Acquire { metadata, .. } => metadata.read_only,
             Action::Keep | Action::Install(_) => None,
         };
-        let overrides = self.transfer.target().overrides;
-        overrides.read_only.or(by_name) == Some(true)
+        let target = self.transfer.target();
+        matches!(target.place, Place::Trees(..))
+            && target.overrides.read_only.or(by_name) == Some(true)
     }
 }
 

@@ -308,6 +308,13 @@ impl Directory {
         rustix::fs::fstatfs(&self.descriptor).is_ok_and(|found| found.f_type == MSDOS_SUPER_MAGIC)
     }
 
+    /// Whether a file of so many bytes may be all that a power cut has left of a renaming: on FAT the new entry is written
+    /// before its size.
+    #[must_use]
+    pub fn is_cut_off(&self, size: u64) -> bool {
+        size == 0 && self.is_fat()
+    }
+
     /// Opens the entry `name` for reading, whatever it is: nobody is waited for at the other end of a pipe.
     ///
     /// # Errors

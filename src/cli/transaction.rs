@@ -637,8 +637,7 @@ pub(super) fn member(context: &Context<'_>, job: &Job<'_>, purpose: Purpose) -> 
                 },
                 partition: step.slot.is_some(),
                 counted: is_counted(step),
-                read_only: matches!(step.transfer.target().place, Place::Trees(..))
-                    && step.is_read_only(),
+                read_only: step.is_sealed(),
                 target,
                 digest: set_part.and_then(|part| digest(part)),
                 link,

@@ -9,7 +9,8 @@ use crate::fetch;
 use crate::inventory::Location;
 use crate::inventory::link::{self, LinkError, LinkState};
 use crate::plan::{Action, Step};
-use crate::storage::atomic::{self, AtomicError};
+use crate::root::Root;
+use crate::storage::atomic::{self, AtomicError, Durability};
 use crate::storage::disk::DiskError;
 use crate::storage::tree as storage;
 use crate::version::Version;
@@ -175,12 +176,14 @@ fn rename(
 
 /// Makes an installed tree unchangeable, if it is to be.
 fn protect(executor: &Executor<'_>, step: &Step<'_>, path: &Path) -> Result<(), SwitchError> {
-    let Executor {
-        root, durability, ..
-    } = *executor;
-    if !matches!(step.transfer.target().place, Place::Trees(..)) || !step.is_read_only() {
+    if !step.is_sealed() {
         return Ok(());
     }
+    seal(executor.root, path, executor.durability)
+}
+
+/// Makes an installed tree unchangeable.
+pub(crate) fn seal(root: &Root, path: &Path, durability: Durability) -> Result<(), SwitchError> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let directory = atomic::create_directory(root, parent, durability)?;
     let name = path.file_name().unwrap_or_default();

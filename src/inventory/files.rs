@@ -215,8 +215,7 @@ impl Walk<'_> {
             .or(u64::try_from(nanoseconds(stat.stx_mtime) / 1000).ok());
         metadata.mode = metadata.mode.or(Some(u32::from(stat.stx_mode) & 0o775));
         let has_birth = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
-        // All that a power cut leaves of a renaming, if the entry was written and its size was not.
-        let is_cut_off = self.side == Side::Target && stat.stx_size == 0 && directory.is_fat();
+        let is_cut_off = self.side == Side::Target && directory.is_cut_off(stat.stx_size);
         let state = if is_cut_off { State::Partial } else { state };
         let provenance = match state {
             State::Pending => provenance(directory, name),

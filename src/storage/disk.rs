@@ -151,12 +151,21 @@ impl Disk {
     }
 
     /// Whether a partition is mounted, or held by something stacked upon it. A disk may be known by a link (`by-id`), whose
-    /// partitions are called by other rules than the kernel's.
+    /// partitions are called by other rules than the kernel's. (open(2): `O_EXCL` on block devices)
     #[must_use]
     pub fn is_in_use(&self, root: &Root, number: u32) -> bool {
         let own = root.canonicalize(&self.inner);
         let node = partition_path(own.as_deref().unwrap_or(&self.inner), number);
-        is_in_use(root, &node)
+        let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::NONBLOCK;
+        let is_device = root
+            .stat(&node)
+            .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_block_device());
+        is_device
+            && root
+                .open_with(&node, flags, Mode::empty())
+                .is_err_and(|error| {
+                    error.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error())
+                })
     }
 
     /// The partition table.
@@ -453,20 +462,6 @@ fn whole_disk(device: &Path, depth: usize) -> Option<PathBuf> {
 
 /// Deeper stacks of devices are none that anybody boots from.
 const STACK: usize = 8;
-
-/// Whether a partition's node is mounted, or held by something stacked upon it (open(2), `O_EXCL` on block devices).
-fn is_in_use(root: &Root, node: &Path) -> bool {
-    let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::NONBLOCK;
-    let is_device = root
-        .stat(node)
-        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_block_device());
-    is_device
-        && root
-            .open_with(node, flags, Mode::empty())
-            .is_err_and(|error| {
-                error.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error())
-            })
-}
 
 #[cfg(test)]
 mod tests;

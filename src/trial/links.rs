@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
-use crate::install::switch::SwitchError;
+use crate::install::switch::{self, SwitchError};
 use crate::install::twin;
 use crate::inventory::State;
 use crate::inventory::link;
@@ -66,7 +66,7 @@ pub(super) fn forward(
             step = Step::Moved;
         }
         if part.read_only {
-            seal(root, target, durability)?;
+            switch::seal(root, target, durability)?;
         }
         if let Some(LinkMove { path, .. }) = &part.link
             && lead(root, path, target, durability)?
@@ -118,18 +118,18 @@ pub fn pending_path(target: &Path) -> PathBuf {
     target.with_file_name(name)
 }
 
-/// Whether there is something. An empty file on FAT is what a power cut leaves of a renaming: nothing.
+/// Whether there is something, and not what a power cut leaves of a renaming.
 fn exists(root: &Root, path: &Path) -> bool {
     let Ok(stat) = root.stat(path) else {
         return false;
     };
     let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
-    let is_fat = || {
+    let is_cut_off = || {
         let parent = path.parent().unwrap_or(Path::new("/"));
         root.directory(parent)
-            .is_ok_and(|directory| directory.is_fat())
+            .is_ok_and(|directory| directory.is_cut_off(stat.st_size.cast_unsigned()))
     };
-    !(is_file && stat.st_size == 0 && is_fat())
+    !(is_file && is_cut_off())
 }
 
 /// Where an installed part is: under the name that it was given, or with another boot counter, or none any more. An
@@ -143,21 +143,19 @@ fn place(root: &Root, member: &Member, part: &Part) -> Result<Option<PathBuf>, S
         return Ok(None);
     }
     let parent = target.parent().unwrap_or(Path::new("/"));
-    let absent = || SwitchError::Absent {
-        path: root.outer(parent),
-    };
     let entries = root.directory(parent).and_then(|opened| opened.entries());
-    let entries = entries.map_err(|_| absent())?;
-    let entry = target.file_name().filter(|_| part.counted);
-    let entry = entry.and_then(without_counter);
-    let is_same = |other: &OsStr| {
-        let bare = without_counter(other);
-        entry.is_some() && (bare == entry || entry.as_deref() == Some(other))
+    let entries = entries.map_err(|_| SwitchError::Absent {
+        path: root.outer(parent),
+    })?;
+    let name = target.file_name().filter(|_| part.counted);
+    let Some(entry) = name.and_then(without_counter) else {
+        return Ok(None);
     };
-    let mut others = entries
-        .into_iter()
-        .map(|other| target.with_file_name(other.name));
-    Ok(others.find(|other| other.file_name().is_some_and(is_same) && exists(root, other)))
+    let same = entries.into_iter().filter(|other| {
+        other.name == entry || without_counter(&other.name).as_ref() == Some(&entry)
+    });
+    let mut paths = same.map(|other| target.with_file_name(other.name));
+    Ok(paths.find(|path| exists(root, path)))
 }
 
 /// The name of a boot entry without its counter, `+LEFT` or `+LEFT-DONE` before the suffix (UAPI.1, Boot Counting).
@@ -179,14 +177,6 @@ fn rename(root: &Root, from: &Path, to: &Path, durability: Durability) -> Result
     // An unchangeable tree cannot be renamed either.
     tree::unseal(root, &directory, from)?;
     Ok(atomic::rename(root, &directory, from, to, durability)?)
-}
-
-/// Makes an installed tree unchangeable.
-fn seal(root: &Root, path: &Path, durability: Durability) -> Result<(), SwitchError> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    let directory = atomic::create_directory(root, parent, durability)?;
-    let name = path.file_name().unwrap_or_default();
-    Ok(tree::seal(root, &directory, name, durability)?)
 }
 
 /// Lets a link lead to a file; whether it had to be moved.

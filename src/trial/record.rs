@@ -278,18 +278,13 @@ impl RecordError {
     }
 }
 
-/// The versions that an open trial of a component may go back to; `None` when it is not on trial.
+/// The open trial of a component, if there is one.
 ///
 /// # Errors
 /// When there is a record that cannot be read.
-pub fn fallbacks(root: &Root, name: &ComponentName) -> Result<Option<Vec<Version>>, RecordError> {
-    let members = read(root)?.map_or_else(Vec::new, |record| record.members);
-    let own: Vec<_> = members
-        .into_iter()
-        .filter(|member| member.name() == *name)
-        .collect();
-    let previous = own.iter().filter_map(|member| member.previous.clone());
-    Ok((!own.is_empty()).then(|| previous.collect()))
+pub fn of(root: &Root, name: &ComponentName) -> Result<Option<Member>, RecordError> {
+    let mut members = read(root)?.into_iter().flat_map(|record| record.members);
+    Ok(members.find(|member| member.name() == *name))
 }
 
 /// The record of an unfinished trial, if there is one.

@@ -24,11 +24,11 @@ pub(in super::super) fn spare(
         return;
     }
     let linked = context.session.linked_elsewhere(name);
-    match record::fallbacks(context.root, name) {
-        Ok(fallbacks) => {
-            let fallbacks = fallbacks.unwrap_or_default();
+    match record::of(context.root, name) {
+        Ok(trial) => {
+            let fallback = trial.and_then(|trial| trial.previous);
             removals.retain(|removal| {
-                !linked.contains(removal.path) && !fallbacks.contains(removal.version)
+                !linked.contains(removal.path) && fallback.as_ref() != Some(removal.version)
             });
         }
         Err(error) => {
@@ -78,7 +78,7 @@ impl Transaction<'_> {
         let name = &surveyed.component.name;
         let noted = owed::read(self.context.root, &self.key(name));
         // With its trial open, what settles is not settled: the run that ends it comes back to this.
-        let is_on_trial = || !matches!(record::fallbacks(self.context.root, name), Ok(None));
+        let is_on_trial = || !matches!(record::of(self.context.root, name), Ok(None));
         if noted.is_empty() || is_on_trial() {
             return;
         }
@@ -93,15 +93,13 @@ impl Transaction<'_> {
             goal: Goal::Install,
             paths: &paths,
         });
-        let linked = self.context.session.linked_elsewhere(name);
         // How many are kept was decided by the run that wrote the note.
         let transfers = surveyed.transfers();
-        let removals = plan::removals(&transfers, planned, Some(0));
-        let removals: Vec<&Removal<'_>> = removals
-            .iter()
-            .filter(|removal| !linked.contains(removal.path))
-            .filter(|removal| noted.contains(removal.path) || noted.contains(&bare(removal.path)))
-            .collect();
+        let mut removals = plan::removals(&transfers, planned, Some(0));
+        removals
+            .retain(|removal| noted.contains(removal.path) || noted.contains(&bare(removal.path)));
+        spare(self.context, name, &mut removals);
+        let removals: Vec<&Removal<'_>> = removals.iter().collect();
         if !removals.is_empty()
             && let Err(error) = self.context.executor.push(&paths)
         {
